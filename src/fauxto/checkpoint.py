@@ -1,0 +1,96 @@
+"""weights.safetensors + card.json, written whole and checked on reading; no pickle, ever."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fauxto.errors import DetectorError, missing_extra
+from fauxto.runs import sha256_of, write_json, write_whole
+
+CARD = "card.json"
+MODEL = "model.onnx"
+WEIGHTS = "weights.safetensors"
+CARD_FORMAT = 1
+MAX_CARD_BYTES = 4 * 1024 * 1024
+
+
+def save_tensors(path: Path, tensors: Mapping[str, np.ndarray], *, about: Mapping[str, Any] | None = None) -> None:
+    """Write arrays, and JSON beside them in the header, whole or not at all.
+
+    Raises:
+        DiskFullError: There was no room; what stood there before still does.
+    """
+    try:
+        from safetensors.numpy import save_file
+    except ImportError as error:
+        raise missing_extra("train", "safetensors") from error
+    plain = {name: np.asarray(value, order="C") for name, value in tensors.items()}
+    metadata = {"about": json.dumps(about)} if about is not None else None
+    write_whole(path, lambda part: save_file(plain, part, metadata=metadata))
+
+
+def load_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Read what ``save_tensors`` wrote.
+
+    Raises:
+        DetectorError: The file is missing or damaged.
+    """
+    try:
+        from safetensors import SafetensorError, safe_open
+    except ImportError as error:
+        raise missing_extra("train", "safetensors") from error
+    try:
+        with safe_open(path, framework="numpy") as stored:
+            about = json.loads((stored.metadata() or {}).get("about", "{}"))
+            return {name: stored.get_tensor(name) for name in stored.keys()}, about  # noqa: SIM118 - no mapping
+    except (OSError, SafetensorError, ValueError) as error:
+        raise DetectorError(f"the weights {path} cannot be read ({error}): train or copy them again") from error
+
+
+def write_card(folder: Path, card: Mapping[str, Any]) -> None:
+    """Seal a detector folder: add format and checksums of the files that lie in it, write the card last."""
+    files = {name: sha256_of(folder / name) for name in (MODEL, WEIGHTS) if (folder / name).exists()}
+    write_json(folder / CARD, {"format": CARD_FORMAT, **card, "sha256": files})
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """Return a detector's card.
+
+    Raises:
+        DetectorError: No card, not JSON, or of another version.
+    """
+    path = folder / CARD
+    if not path.is_file():
+        raise DetectorError(f"there is no detector in {folder}: expected a folder with {CARD}, {MODEL} and {WEIGHTS}")
+    try:
+        if path.stat().st_size > MAX_CARD_BYTES:
+            raise DetectorError(f"{path} is far too large for a card: do not trust this detector")
+        card = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DetectorError(f"{path} cannot be read ({error}): train or copy the detector again") from error
+    found = card.get("format") if isinstance(card, dict) else None
+    if found != CARD_FORMAT:
+        raise DetectorError(f"{path} has format {found!r}, this fauxto reads {CARD_FORMAT}: export the detector again")
+    return dict(card)
+
+
+def verified(folder: Path, card: Mapping[str, Any], name: str) -> Path:
+    """Return the path of one of the detector's files after comparing its checksum with the card's.
+
+    Raises:
+        DetectorError: The file is missing or is not the one that the card describes.
+    """
+    path = folder / name
+    if not path.is_file():
+        raise DetectorError(f"{path} is missing: train or copy the detector again")
+    expected = card.get("sha256", {}).get(name) if isinstance(card.get("sha256"), dict) else None
+    if expected is None:
+        raise DetectorError(f"the card in {folder} has no checksum for {name}: train or copy the detector again")
+    if sha256_of(path) != expected:
+        raise DetectorError(f"{path} has another checksum than its card says: it was changed or damaged, copy it again")
+    return path

@@ -1,0 +1,1 @@
+"""The networks and how to build them by name."""

@@ -1,0 +1,61 @@
+"""A dict literal: name -> how to build a network, its preprocessing, and where its maps come from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from fauxto.config import nearest
+from fauxto.errors import ConfigError
+from fauxto.models import nets
+from fauxto.preprocess import PreprocessSpec
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """How to build a network.
+
+    Attributes:
+        build: Takes the options on the card, returns the untrained network.
+        preprocess: What its input must be.
+        map_layers: Layers that a gradient map can be taken from, deepest first.
+    """
+
+    build: Callable[..., nn.Module]
+    preprocess: PreprocessSpec
+    map_layers: tuple[str, ...]
+
+
+MODELS: dict[str, Blueprint] = {
+    "resnet18": Blueprint(
+        build=nets.ResNet18,
+        preprocess=PreprocessSpec(size=32),
+        map_layers=("backbone.layer4", "backbone.layer3", "backbone.layer2", "backbone.layer1"),
+    ),
+}
+
+
+def blueprint(name: str) -> Blueprint:
+    """Return what is known of a network.
+
+    Raises:
+        ConfigError: No network has this name.
+    """
+    if name not in MODELS:
+        raise ConfigError(f"no model is called {name!r}{nearest(name, MODELS)}")
+    return MODELS[name]
+
+
+def build(name: str, **options: Any) -> nn.Module:
+    """Return an untrained network.
+
+    Raises:
+        ConfigError: The name or an option is unknown.
+    """
+    try:
+        return blueprint(name).build(**options)
+    except TypeError as error:
+        raise ConfigError(f"model {name!r} does not take these options ({error})") from error

@@ -1,0 +1,77 @@
+"""From an RGB image to the network's input: numpy only, so that training and serving share one code path."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from PIL import Image
+
+from fauxto.errors import DetectorError
+
+
+@dataclass(frozen=True)
+class PreprocessSpec:
+    """How pixels become numbers.
+
+    Attributes:
+        size: Side of the square that goes into the network, in pixels.
+        mean: Subtracted per channel, on a scale of [0, 1].
+        std: Divided by per channel, on a scale of [0, 1].
+    """
+
+    size: int = 32
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+
+    @staticmethod
+    def from_dict(values: dict[str, object]) -> PreprocessSpec:
+        """Read the spec as a card holds it.
+
+        Raises:
+            DetectorError: A value is missing or of the wrong kind.
+        """
+        try:
+            mean, std = (tuple(float(v) for v in values[key]) for key in ("mean", "std"))  # type: ignore[attr-defined]
+            size = int(values["size"])  # type: ignore[call-overload]
+        except (KeyError, TypeError, ValueError) as error:
+            raise DetectorError(f"the card's preprocessing cannot be read ({error!r}): export the detector again") from error
+        if size < 1 or len(mean) != 3 or len(std) != 3 or min(std) <= 0:
+            raise DetectorError(f"the card's preprocessing makes no sense ({values}): export the detector again")
+        return PreprocessSpec(size, mean, std)  # type: ignore[arg-type]
+
+    def to_dict(self) -> dict[str, object]:
+        """Return plain values, ready for JSON."""
+        return asdict(self)
+
+
+def fit_square(image: np.ndarray, *, size: int) -> np.ndarray:
+    """Return an image as (size, size, 3): untouched if it fits, else resized with antialiasing.
+
+    Args:
+        image: uint8, shape (h, w, 3).
+        size: Side of the result in pixels.
+    """
+    if image.shape[:2] == (size, size):
+        return image
+    return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR))
+
+
+def to_network_input(images: np.ndarray, spec: PreprocessSpec) -> np.ndarray:
+    """Normalise a batch.
+
+    Args:
+        images: uint8, shape (n, size, size, 3).
+        spec: What the network was trained with.
+
+    Returns:
+        float32, shape (n, 3, size, size).
+
+    Example:
+        >>> to_network_input(np.full((1, 1, 1, 3), 255, np.uint8), PreprocessSpec(size=1)).ravel().tolist()
+        [1.0, 1.0, 1.0]
+    """
+    scale = (1 / (255 * np.asarray(spec.std))).astype(np.float32).reshape(3, 1, 1)
+    shift = (-np.asarray(spec.mean) / np.asarray(spec.std)).astype(np.float32).reshape(3, 1, 1)
+    planes = np.ascontiguousarray(images.transpose(0, 3, 1, 2)).astype(np.float32)
+    return planes * scale + shift

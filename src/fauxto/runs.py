@@ -1,0 +1,157 @@
+"""Run folders, whole-or-nothing writes, seeds, and a record of the machine that did the work."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import platform
+import random
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+
+from fauxto.errors import DiskFullError, UsageError
+
+RECORDED_PACKAGES = ("fauxto", "numpy", "pillow", "onnxruntime", "torch", "torchvision", "lightning-fabric", "optuna")
+
+
+@contextmanager
+def disk_errors_named(path: Path) -> Iterator[None]:
+    """Turn "no space left", in whatever library it happens, into one sentence.
+
+    Raises:
+        DiskFullError: The disk or the quota is full.
+    """
+    try:
+        yield
+    except Exception as error:  # safetensors and onnx wrap the system's error in their own classes
+        is_full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if is_full or "No space left" in str(error):
+            raise DiskFullError(f"the disk is full: {path} was not written; free some space and go on") from error
+        raise
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Let ``write`` fill a neighbour of ``path``, then move it into place; a reader sees all of it or nothing.
+
+    Args:
+        path: Final place; its folder is made.
+        write: Called with a temporary path in the same folder.
+
+    Raises:
+        DiskFullError: There was no room; nothing is left behind.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    os.close(handle)
+    part = Path(name)
+    try:
+        with disk_errors_named(path):
+            write(part)
+            _flush(part)
+            part.chmod(0o666 & ~_umask())
+            os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` as UTF-8, whole or not at all."""
+    write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write ``value`` as indented JSON, whole or not at all; NaN is refused."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes in hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        for block in iter(lambda: stream.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def new_folder(path: Path, *, overwrite_hint: str) -> Path:
+    """Make an empty folder, or refuse one that already holds something.
+
+    Raises:
+        UsageError: The folder exists and is not empty.
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise UsageError(f"{path} already exists and is not empty: {overwrite_hint}")
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def cache_folder() -> Path:
+    """Return where decoded stores live: FAUXTO_CACHE, else the user's cache folder."""
+    named = os.environ.get("FAUXTO_CACHE")
+    if named:
+        return Path(named)
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "fauxto"
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python's and numpy's global generators; torch is seeded by training, which owns it."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+
+
+def environment_record() -> dict[str, object]:
+    """Return versions and hardware, as kept beside every measured number."""
+    return {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor_name(),
+        "n_cores": os.cpu_count(),
+        "packages": {name: version for name in RECORDED_PACKAGES if (version := _version_of(name))},
+        "commit": _commit(),
+    }
+
+
+def _version_of(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _processor_name() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or "unknown"
+
+
+def _commit() -> str | None:
+    """Return the commit of the checkout that this package runs from, if it is one."""
+    here = Path(__file__).resolve().parent
+    command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb") as stream:
+        os.fsync(stream.fileno())
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

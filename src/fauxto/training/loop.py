@@ -1,0 +1,162 @@
+"""The plain loop: epochs of BCE on one logit over Lightning Fabric, early stopping, and a state that survives a kill."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from fauxto.config import TrainConfig
+from fauxto.data.loaders import n_steps, network_input, train_batches
+from fauxto.data.splits import Split
+from fauxto.data.store import Store
+from fauxto.preprocess import PreprocessSpec
+from fauxto.training import logs
+from fauxto.training.state import Position, check_finite, save_best, save_state
+
+_LOOK_EVERY = 50
+_VALIDATION_BATCH = 256
+
+
+@dataclass
+class Loop:
+    """Everything that an epoch needs.
+
+    Attributes:
+        fabric: Device, precision and processes.
+        model: The network as Fabric wrapped it.
+        optimizer: Likewise.
+        folder: The run folder.
+    """
+
+    fabric: Fabric
+    model: Any
+    optimizer: Any
+    store: Store
+    split: Split
+    spec: PreprocessSpec
+    config: TrainConfig
+    folder: Path
+    bar: logs.EpochBar
+
+    @property
+    def network(self) -> nn.Module:
+        """The bare network below Fabric's and DDP's wrappers."""
+        module = self.model.module
+        return module.module if hasattr(module, "module") else module  # type: ignore[no-any-return]
+
+    def run(self, position: Position) -> None:
+        """Train from ``position`` to the end; ``position`` moves along."""
+        while not position.is_done:
+            started = time.monotonic()
+            self.train_epoch(position)
+            row = self._finished_row(position, time.monotonic() - started)
+            is_best = row["validation_loss"] < _best_loss(position)
+            position.history.append(row)
+            position.epoch, position.step, position.totals = position.epoch + 1, 0, [0.0, 0.0, 0.0]
+            if is_best:
+                position.best_epoch = position.epoch
+            position.is_done = _is_done(position, self.config)
+            if self.fabric.is_global_zero:
+                self._keep(position, row, is_best)
+            self.fabric.barrier()
+
+    def train_epoch(self, position: Position) -> None:
+        """Do the rest of the epoch that ``position`` stands in."""
+        config, fabric = self.config, self.fabric
+        total = n_steps(len(self.split.train), batch_size=config.batch_size, world_size=fabric.world_size)
+        batches = train_batches(
+            self.store, self.split.train, self.spec, batch_size=config.batch_size, horizontal_flip=config.horizontal_flip,
+            seed=config.seed, epoch=position.epoch, first_step=position.step, rank=fabric.global_rank,
+            world_size=fabric.world_size,
+        )  # fmt: skip
+        self.model.train()
+        totals = torch.tensor(position.totals, dtype=torch.float64)
+        saved_at = time.monotonic()
+        with self.bar.epoch(f"epoch {position.epoch + 1}/{config.max_epochs}", total=total, first=position.step):
+            for images, labels in batches:
+                totals += self.step(images.to(fabric.device), labels.to(fabric.device))
+                position.step += 1
+                if position.step % _LOOK_EVERY == 0 or position.step == total:
+                    position.totals = totals.tolist()
+                    saved_at = self._look(position, saved_at)
+
+    def step(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Do one optimizer step; return the sum of losses, the right answers and the images as float64 (3,)."""
+        logits = self.model(images)
+        loss = binary_cross_entropy_with_logits(logits.float(), labels)
+        self.optimizer.zero_grad()
+        self.fabric.backward(loss)
+        self.optimizer.step()
+        n_right = ((logits.detach() >= 0) == (labels >= 0.5)).sum()
+        return torch.tensor([float(loss.detach()) * len(labels), float(n_right), len(labels)], dtype=torch.float64)
+
+    def validate(self) -> tuple[float, float]:
+        """Return mean loss and accuracy on the validation part."""
+        logits = torch.from_numpy(self.logits(self.split.validation))
+        labels = torch.from_numpy(self.store.is_fake[self.split.validation].astype(np.float32))
+        loss = binary_cross_entropy_with_logits(logits.double(), labels.double())
+        return float(loss), float(((logits >= 0) == (labels >= 0.5)).double().mean())
+
+    @torch.no_grad()
+    def logits(self, positions: np.ndarray) -> np.ndarray:
+        """Return the network's answers: float32, shape (n,); processes share the work."""
+        self.model.eval()
+        answers = torch.zeros(len(positions), device=self.fabric.device)
+        for start in range(self.fabric.global_rank * _VALIDATION_BATCH, len(positions), self.fabric.world_size * _VALIDATION_BATCH):
+            part = positions[start : start + _VALIDATION_BATCH]
+            images = torch.from_numpy(network_input(self.store, part, self.spec)).to(self.fabric.device)
+            answers[start : start + len(part)] = self.model(images).float()
+        return self.fabric.all_reduce(answers, reduce_op="sum").cpu().numpy()  # type: ignore[no-any-return, union-attr]
+
+    def _look(self, position: Position, saved_at: float) -> float:
+        """Move the bar, stop a run that has diverged, and keep the state now and then."""
+        loss_sum, _, n_images = position.totals
+        per_step = self.config.batch_size * self.fabric.world_size
+        self.bar.update(position.step, n_images_per_step=per_step, loss=loss_sum / n_images)
+        check_finite(self.network, position, self.folder)
+        due = time.monotonic() - saved_at >= self.config.checkpoint_every_s
+        if due and self.fabric.world_size == 1:
+            save_state(self.folder, self.network, self.optimizer.optimizer, position)
+        return time.monotonic() if due else saved_at
+
+    def _finished_row(self, position: Position, seconds: float) -> dict[str, float]:
+        totals = self.fabric.all_reduce(torch.tensor(position.totals, device=self.fabric.device), reduce_op="sum")
+        loss_sum, n_right, n_images = totals.tolist()  # type: ignore[union-attr]
+        validation_loss, validation_accuracy = self.validate()
+        return {
+            "epoch": position.epoch + 1,
+            "train_loss": loss_sum / n_images,
+            "train_accuracy": n_right / n_images,
+            "validation_loss": validation_loss,
+            "validation_accuracy": validation_accuracy,
+            "seconds": seconds,
+            "images_per_s": n_images / seconds,
+        }
+
+    def _keep(self, position: Position, row: dict[str, float], is_best: bool) -> None:
+        """Best weights first, then the state that refers to them: a kill between the two repeats work, nothing more."""
+        check_finite(self.network, position, self.folder)
+        if is_best:
+            save_best(self.folder, self.network)
+        logs.write_history(self.folder, position.history)
+        save_state(self.folder, self.network, self.optimizer.optimizer, position)
+        logs.log_tensorboard(self.folder, row)
+        logs.draw_curves(self.folder, position.history, best_epoch=position.best_epoch)
+        self.bar.say(logs.epoch_line(row, max_epochs=self.config.max_epochs, is_best=is_best))
+
+
+def _best_loss(position: Position) -> float:
+    return min((row["validation_loss"] for row in position.history), default=float("inf"))
+
+
+def _is_done(position: Position, config: TrainConfig) -> bool:
+    waited = position.epoch - position.best_epoch
+    return position.epoch >= config.max_epochs or waited >= config.patience

@@ -1,0 +1,99 @@
+"""What a run needs to go on after a kill -9: weights, optimizer, position and history in one file without pickle."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from fauxto.checkpoint import load_tensors, save_tensors
+from fauxto.errors import TrainingError
+
+STATE = "state.safetensors"
+BEST = "best.safetensors"
+
+
+@dataclass
+class Position:
+    """How far a run has come.
+
+    Attributes:
+        epoch: Epochs that are finished.
+        step: Steps done in the epoch under way.
+        totals: Sum of losses, right answers and images of the epoch under way.
+        history: One row per finished epoch.
+        best_epoch: The epoch (counted from 1) with the lowest validation loss; 0 before the first.
+        is_done: Whether early stopping or the last epoch has ended the run.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    totals: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
+    history: list[dict[str, float]] = field(default_factory=list)
+    best_epoch: int = 0
+    is_done: bool = False
+
+
+def save_state(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, position: Position) -> None:
+    """Write the resumable state, whole or not at all.
+
+    Raises:
+        TrainingError: A weight is not a finite number; the state before stays.
+        DiskFullError: There was no room; the state before stays.
+    """
+    check_finite(model, position, folder)
+    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    for index, values in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in values.items()}
+    save_tensors(folder / STATE, _to_numpy(tensors), about=asdict(position))
+
+
+def load_state(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Position:
+    """Put model and optimizer where ``save_state`` left them; a run that was killed before its first state starts anew."""
+    if not (folder / STATE).exists():
+        return Position()
+    tensors, about = load_tensors(folder / STATE)
+    model.load_state_dict(_part(tensors, "model."))
+    states: dict[int, dict[str, torch.Tensor]] = {}
+    for name, value in _part(tensors, "optimizer.").items():
+        index, key = name.split(".", 1)
+        states.setdefault(int(index), {})[key] = value
+    optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
+    return Position(**about)
+
+
+def save_best(folder: Path, model: nn.Module) -> None:
+    """Keep the weights of the best epoch so far."""
+    save_tensors(folder / BEST, _to_numpy(model.state_dict()))
+
+
+def load_best(folder: Path, model: nn.Module) -> None:
+    """Restore the weights of the best epoch."""
+    tensors, _ = load_tensors(folder / BEST)
+    model.load_state_dict({name: torch.from_numpy(value) for name, value in tensors.items()})
+
+
+def check_finite(model: nn.Module, position: Position, folder: Path) -> None:
+    """Stop a run whose loss or weights are no numbers any more, before anything good is overwritten.
+
+    Raises:
+        TrainingError: They are not.
+    """
+    loss = torch.tensor(position.totals[0])
+    weights = torch.stack([p.detach().float().sum() for p in model.parameters()]).sum().cpu()
+    if not torch.isfinite(loss) or not torch.isfinite(weights):
+        raise TrainingError(
+            f"the loss is not a finite number any more (epoch {position.epoch + 1}, step {position.step}): "
+            f"lower learning_rate; the last good checkpoint stays in {folder}"
+        )
+
+
+def _part(tensors: dict[str, Any], prefix: str) -> dict[str, torch.Tensor]:
+    return {name[len(prefix) :]: torch.from_numpy(value) for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _to_numpy(tensors: dict[str, torch.Tensor]) -> dict[str, Any]:
+    return {name: value.detach().cpu().numpy() for name, value in tensors.items()}

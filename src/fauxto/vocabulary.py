@@ -1,0 +1,42 @@
+"""The words of the house: what is fake, what a verdict is, what a prediction holds."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from enum import Enum, IntEnum
+
+
+class Label(IntEnum):
+    """What an image is; FAKE = 1 is the positive class everywhere."""
+
+    REAL = 0
+    FAKE = 1
+
+
+class Verdict(str, Enum):
+    """What fauxto says of an image."""
+
+    REAL = "real"
+    FAKE = "fake"
+    UNSURE = "unsure"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One image's answer.
+
+    Attributes:
+        p_fake: Calibrated probability in [0, 1] that the image is AI-generated.
+        logit: The network's raw answer before calibration; larger is more fake.
+        verdict: "fake" when ``p_fake >= threshold`` of the card, "unsure" outside the card's scope.
+        reason: Why the verdict is "unsure"; empty otherwise.
+    """
+
+    p_fake: float
+    logit: float
+    verdict: str
+    reason: str = ""
+
+    def to_dict(self) -> dict[str, object]:
+        """Return plain values, ready for JSON."""
+        return asdict(self)
