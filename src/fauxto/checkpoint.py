@@ -46,16 +46,16 @@ def load_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         raise missing_extra("train", "safetensors") from error
     try:
         with safe_open(path, framework="numpy") as stored:
-            about = json.loads((stored.metadata() or {}).get("about", "{}"))
+            about = dict(json.loads((stored.metadata() or {}).get("about", "{}")))
             return {name: stored.get_tensor(name) for name in stored.keys()}, about  # noqa: SIM118 - no mapping
-    except (OSError, SafetensorError, ValueError) as error:
+    except (OSError, SafetensorError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise DetectorError(f"the weights {path} cannot be read ({error}): train or copy them again") from error
 
 
 def write_card(folder: Path, card: Mapping[str, Any]) -> None:
     """Seal a detector folder: add format and checksums of the files that lie in it, write the card last."""
     files = {name: sha256_of(folder / name) for name in (MODEL, WEIGHTS) if (folder / name).exists()}
-    write_json(folder / CARD, {"format": CARD_FORMAT, **card, "sha256": files})
+    write_json(folder / CARD, {"format": CARD_FORMAT} | dict(card) | {"format": CARD_FORMAT, "sha256": files})
 
 
 def read_card(folder: Path) -> dict[str, Any]:
@@ -65,18 +65,21 @@ def read_card(folder: Path) -> dict[str, Any]:
         DetectorError: No card, not JSON, or of another version.
     """
     path = folder / CARD
-    if not path.is_file():
-        raise DetectorError(f"there is no detector in {folder}: expected a folder with {CARD}, {MODEL} and {WEIGHTS}")
     try:
-        if path.stat().st_size > MAX_CARD_BYTES:
-            raise DetectorError(f"{path} is far too large for a card: do not trust this detector")
+        n_bytes = path.stat().st_size
+        if n_bytes > MAX_CARD_BYTES:
+            raise DetectorError(f"{path} has {n_bytes:,} bytes, far too many for a card: do not trust this detector")
         card = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise DetectorError(f"there is no detector in {folder}: give a folder with {CARD}, {MODEL} and {WEIGHTS}") from error
+    except (OSError, ValueError, RecursionError) as error:
         raise DetectorError(f"{path} cannot be read ({error}): train or copy the detector again") from error
-    found = card.get("format") if isinstance(card, dict) else None
-    if found != CARD_FORMAT:
-        raise DetectorError(f"{path} has format {found!r}, this fauxto reads {CARD_FORMAT}: export the detector again")
-    return dict(card)
+    if not isinstance(card, dict) or card.get("format") != CARD_FORMAT:
+        found = card.get("format") if isinstance(card, dict) else type(card).__name__
+        raise DetectorError(
+            f"{path} has format {found!r}, this fauxto reads {CARD_FORMAT}: use the fauxto that made it, or export it again"
+        )
+    return card
 
 
 def verified(folder: Path, card: Mapping[str, Any], name: str) -> Path:
@@ -86,11 +89,14 @@ def verified(folder: Path, card: Mapping[str, Any], name: str) -> Path:
         DetectorError: The file is missing or is not the one that the card describes.
     """
     path = folder / name
-    if not path.is_file():
-        raise DetectorError(f"{path} is missing: train or copy the detector again")
-    expected = card.get("sha256", {}).get(name) if isinstance(card.get("sha256"), dict) else None
+    sums = card.get("sha256")
+    expected = sums.get(name) if isinstance(sums, dict) else None
     if expected is None:
         raise DetectorError(f"the card in {folder} has no checksum for {name}: train or copy the detector again")
-    if sha256_of(path) != expected:
+    try:
+        found = sha256_of(path)
+    except OSError as error:
+        raise DetectorError(f"{path} cannot be read ({error.strerror}): train or copy the detector again") from error
+    if found != expected:
         raise DetectorError(f"{path} has another checksum than its card says: it was changed or damaged, copy it again")
     return path

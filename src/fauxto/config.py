@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
 import sys
 import types
 import typing
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -16,7 +18,7 @@ from fauxto.errors import ConfigError
 if sys.version_info >= (3, 11):
     import tomllib
 else:
-    import tomli as tomllib
+    import tomli as tomllib  # type: ignore[import-not-found, unused-ignore]
 
 T = TypeVar("T")
 
@@ -30,6 +32,8 @@ def bounded(default: Any, *, low: float, high: float = float("inf"), above_low: 
 class TrainConfig:
     """Everything that decides what a training run does; the defaults are the classroom notebook's recipe.
 
+    Every value is checked, however the object is made, so that no impossible configuration exists.
+
     Attributes:
         model: Name in ``models.factory``.
         stem: "imagenet" (7x7 stride 2, max-pool) or "cifar" (3x3 stride 1, no max-pool).
@@ -37,12 +41,22 @@ class TrainConfig:
         subset: Stratified share of the training part to use, in (0, 1].
         limit: At most so many training images, stratified; 0 means all.
         validation_share: Share of the training part that picks epoch and calibration.
+        test_share: Share of all images that the "notebook" split keeps for testing.
+        batch_size: Images per step and process; batch normalisation cannot learn from one alone.
         learning_rate: Adam's step size.
         horizontal_flip: Probability of mirroring a training image.
+        max_epochs: Where training ends at the latest.
         patience: Epochs without a better validation loss before training stops.
+        seed: Decides split, first weights, order and augmentation.
+        device: "cpu", "cuda", "mps", or "auto", which takes the fastest that is there.
+        n_devices: Processes that share one run on this machine; torchrun's own number goes before it.
         precision: "32-true" or "bf16-mixed".
         n_threads: CPU threads; 0 takes torch's own choice.
-        checkpoint_every_s: Seconds between two resumable checkpoints inside an epoch.
+        checkpoint_every_s: Seconds between two resumable checkpoints inside an epoch; 0 writes one after every step.
+
+    Example:
+        >>> TrainConfig(batch_size=32).learning_rate
+        0.0005
     """
 
     model: Literal["resnet18"] = "resnet18"
@@ -52,7 +66,7 @@ class TrainConfig:
     limit: int = bounded(0, low=0)
     validation_share: float = bounded(0.2, low=0.01, high=0.9)
     test_share: float = bounded(0.2, low=0.01, high=0.9)
-    batch_size: int = bounded(16, low=1, high=65536)
+    batch_size: int = bounded(16, low=2, high=65536)
     learning_rate: float = bounded(5e-4, low=0, high=10, above_low=True)
     horizontal_flip: float = bounded(0.5, low=0, high=1)
     max_epochs: int = bounded(30, low=1, high=100_000)
@@ -63,6 +77,11 @@ class TrainConfig:
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     n_threads: int = bounded(0, low=0)
     checkpoint_every_s: float = bounded(60.0, low=0)
+
+    def __post_init__(self) -> None:
+        """Refuse what ``from_mapping`` refuses; a whole number given for a float becomes one."""
+        for key, value in _checked_values(type(self), dataclasses.asdict(self)).items():
+            object.__setattr__(self, key, value)
 
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -86,7 +105,7 @@ def preset(name: str, **changes: Any) -> TrainConfig:
     return from_mapping(TrainConfig, {**PRESETS[name], **changes})
 
 
-def nearest(name: str, known: typing.Iterable[str]) -> str:
+def nearest(name: str, known: Iterable[str]) -> str:
     """Return "; did you mean ...?" or the list of what exists.
 
     Example:
@@ -104,13 +123,7 @@ def from_mapping(kind: type[T], values: dict[str, Any]) -> T:
     Raises:
         ConfigError: Unknown key, wrong type or impossible value.
     """
-    fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    hints = typing.get_type_hints(kind)
-    for key in values:
-        if key not in fields:
-            raise ConfigError(f"unknown key {key!r}{nearest(key, fields)}")
-    checked = {key: _checked(key, value, hints[key], fields[key].metadata) for key, value in values.items()}
-    return kind(**checked)
+    return kind(**_checked_values(kind, values))
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -120,11 +133,12 @@ def read_toml(path: Path) -> dict[str, Any]:
         ConfigError: The file is missing or not TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read the configuration {path}: {error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+        values: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        return values
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigError(f"{path} is not valid TOML ({error}): mend it") from error
+    except (OSError, ValueError) as error:  # not there, no rights, not UTF-8, a path with a NUL character
+        raise ConfigError(f"cannot read the configuration {path} ({error}): give a TOML file in UTF-8") from error
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -147,13 +161,23 @@ def _toml_value(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        # JSON's escapes are a part of TOML's; only DEL must be escaped in TOML and not in JSON.
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(_toml_value(item) for item in value) + "]"
     return repr(value)
 
 
-def _checked(key: str, value: Any, hint: Any, limits: typing.Mapping[str, Any]) -> Any:
+def _checked_values(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    fields = {f.name: f for f in dataclasses.fields(kind)}
+    hints = typing.get_type_hints(kind)
+    for key in values:
+        if key not in fields:
+            raise ConfigError(f"unknown key {key!r}{nearest(key, fields)}")
+    return {key: _checked(key, value, hints[key], fields[key].metadata) for key, value in values.items()}
+
+
+def _checked(key: str, value: Any, hint: Any, limits: Mapping[str, Any]) -> Any:
     origin = typing.get_origin(hint)
     if origin is Literal:
         choices = typing.get_args(hint)
@@ -162,10 +186,18 @@ def _checked(key: str, value: Any, hint: Any, limits: typing.Mapping[str, Any]) 
         return value
     if origin in (list, tuple):
         return _checked_items(key, value, typing.get_args(hint)[0])
-    value = float(value) if hint is float and type(value) is int else value
+    # type() and not isinstance: True is an int to Python, but not to a person who reads a configuration.
+    value = _as_float(key, value) if hint is float and type(value) is int else value
     if type(value) is not hint:
         raise ConfigError(f"{key} must be {_type_name(hint)}, got {value!r}")
     return _within(key, value, limits) if limits else value
+
+
+def _as_float(key: str, value: int) -> float:
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise ConfigError(f"{key} is too large a number: give one below 1e308") from error
 
 
 def _checked_items(key: str, value: Any, item_hint: Any) -> tuple[Any, ...]:
@@ -174,12 +206,12 @@ def _checked_items(key: str, value: Any, item_hint: Any) -> tuple[Any, ...]:
     return tuple(_checked(key, item, item_hint, {}) for item in value)
 
 
-def _within(key: str, value: float, limits: typing.Mapping[str, Any]) -> float:
+def _within(key: str, value: float, limits: Mapping[str, Any]) -> float:
     low, high = limits["low"], limits["high"]
     too_low = value <= low if limits["above_low"] else value < low
-    if too_low or not value <= high:
-        bracket = "(" if limits["above_low"] else "["
-        raise ConfigError(f"{key} must lie in {bracket}{low}, {high}], got {value!r}")
+    if too_low or not value <= high:  # "not <=" also refuses NaN
+        bound = f"above {low}" if limits["above_low"] else f"at least {low}"
+        raise ConfigError(f"{key} must be {bound}{'' if high == float('inf') else f' and at most {high}'}, got {value!r}")
     return value
 
 

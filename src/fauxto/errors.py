@@ -102,6 +102,4 @@ def missing_extra(extra: str, package: str) -> MissingExtraError:
         >>> str(missing_extra("train", "torch"))
         "this needs the package torch, which is not installed: pip install 'fauxto[train]'"
     """
-    return MissingExtraError(
-        f"this needs the package {package}, which is not installed: pip install 'fauxto[{extra}]'"
-    )
+    return MissingExtraError(f"this needs the package {package}, which is not installed: pip install 'fauxto[{extra}]'")

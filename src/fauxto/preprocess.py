@@ -9,6 +9,8 @@ from PIL import Image
 
 from fauxto.errors import DetectorError
 
+MAX_SIZE = 4096  # a card from a stranger must not make us allocate without end
+
 
 @dataclass(frozen=True)
 class PreprocessSpec:
@@ -29,14 +31,20 @@ class PreprocessSpec:
         """Read the spec as a card holds it.
 
         Raises:
-            DetectorError: A value is missing or of the wrong kind.
+            DetectorError: A value is missing, of the wrong kind or without sense.
+
+        Example:
+            >>> PreprocessSpec.from_dict({"size": 32, "mean": [0, 0, 0], "std": [1, 1, 1]}).std
+            (1.0, 1.0, 1.0)
         """
         try:
             mean, std = (tuple(float(v) for v in values[key]) for key in ("mean", "std"))  # type: ignore[attr-defined]
-            size = int(values["size"])  # type: ignore[call-overload]
-        except (KeyError, TypeError, ValueError) as error:
+            size = values["size"]
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise DetectorError(f"the card's preprocessing cannot be read ({error!r}): export the detector again") from error
-        if size < 1 or len(mean) != 3 or len(std) != 3 or min(std) <= 0:
+        is_square = type(size) is int and 1 <= size <= MAX_SIZE
+        is_scale = len(mean) == len(std) == 3 and np.isfinite([*mean, *std]).all() and min(std) > 0
+        if not is_square or not is_scale:
             raise DetectorError(f"the card's preprocessing makes no sense ({values}): export the detector again")
         return PreprocessSpec(size, mean, std)  # type: ignore[arg-type]
 
@@ -46,11 +54,15 @@ class PreprocessSpec:
 
 
 def fit_square(image: np.ndarray, *, size: int) -> np.ndarray:
-    """Return an image as (size, size, 3): untouched if it fits, else resized with antialiasing.
+    """Return an image as (size, size, 3): untouched if it fits, else resized with antialiasing; a square is not cut out.
 
     Args:
         image: uint8, shape (h, w, 3).
         size: Side of the result in pixels.
+
+    Example:
+        >>> fit_square(np.full((6, 9, 3), 7, np.uint8), size=2)[..., 0].tolist()
+        [[7, 7], [7, 7]]
     """
     if image.shape[:2] == (size, size):
         return image
@@ -74,4 +86,5 @@ def to_network_input(images: np.ndarray, spec: PreprocessSpec) -> np.ndarray:
     scale = (1 / (255 * np.asarray(spec.std))).astype(np.float32).reshape(3, 1, 1)
     shift = (-np.asarray(spec.mean) / np.asarray(spec.std)).astype(np.float32).reshape(3, 1, 1)
     planes = np.ascontiguousarray(images.transpose(0, 3, 1, 2)).astype(np.float32)
-    return planes * scale + shift
+    normalised: np.ndarray = planes * scale + shift
+    return normalised

@@ -17,8 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from fauxto.errors import DiskFullError, UsageError
+from fauxto.errors import DiskFullError, FauxtoError, UsageError
 
+PART = ".part"  # how the name of a file under way ends
 RECORDED_PACKAGES = ("fauxto", "numpy", "pillow", "onnxruntime", "torch", "torchvision", "lightning-fabric", "optuna")
 
 
@@ -31,11 +32,24 @@ def disk_errors_named(path: Path) -> Iterator[None]:
     """
     try:
         yield
+    except FauxtoError:
+        raise
     except Exception as error:  # safetensors and onnx wrap the system's error in their own classes
         is_full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
         if is_full or "No space left" in str(error):
             raise DiskFullError(f"the disk is full: {path} was not written; free some space and go on") from error
         raise
+
+
+@contextmanager
+def _write_errors_named(path: Path) -> Iterator[None]:
+    try:
+        with disk_errors_named(path):
+            yield
+    except OSError as error:
+        if error.errno is None:  # not the system's, but a library's own complaint about what it was given
+            raise
+        raise UsageError(f"{path} cannot be written ({error.strerror}): choose a place that can") from error
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
@@ -46,20 +60,27 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         write: Called with a temporary path in the same folder.
 
     Raises:
-        DiskFullError: There was no room; nothing is left behind.
+        DiskFullError: There was no room; nothing is left behind, and what stood at ``path`` still does.
+        UsageError: The place cannot be written; likewise.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    os.close(handle)
-    part = Path(name)
-    try:
-        with disk_errors_named(path):
+    with _write_errors_named(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=PART, dir=path.parent)
+        os.close(handle)
+        part = Path(name)
+        try:
             write(part)
             _flush(part)
             part.chmod(0o666 & ~_umask())
             os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def sweep_parts(folder: Path) -> None:
+    """Remove what ``write_whole`` could not when its process was killed; call it where nobody else is writing."""
+    for left in folder.glob(f".*{PART}"):
+        left.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -73,7 +94,7 @@ def write_json(path: Path, value: object) -> None:
 
 
 def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes in hex."""
+    """Return the SHA-256 of a file's bytes in hex (FIPS 180-4)."""
     digest = hashlib.sha256()
     with path.open("rb") as stream:
         for block in iter(lambda: stream.read(1 << 20), b""):
@@ -85,11 +106,13 @@ def new_folder(path: Path, *, overwrite_hint: str) -> Path:
     """Make an empty folder, or refuse one that already holds something.
 
     Raises:
-        UsageError: The folder exists and is not empty.
+        UsageError: The folder exists and is not empty, or cannot be made.
+        DiskFullError: There was no room for it.
     """
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise UsageError(f"{path} already exists and is not empty: {overwrite_hint}")
-    path.mkdir(parents=True, exist_ok=True)
+    with _write_errors_named(path):
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise UsageError(f"{path} already exists and is not empty: {overwrite_hint}")
+        path.mkdir(parents=True, exist_ok=True)
     return path
 
 
@@ -97,14 +120,14 @@ def cache_folder() -> Path:
     """Return where decoded stores live: FAUXTO_CACHE, else the user's cache folder."""
     named = os.environ.get("FAUXTO_CACHE")
     if named:
-        return Path(named)
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "fauxto"
+        return Path(named).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fauxto"
 
 
 def seed_everything(seed: int) -> None:
     """Seed Python's and numpy's global generators; torch is seeded by training, which owns it."""
     random.seed(seed)
-    np.random.seed(seed % 2**32)
+    np.random.seed(seed % 2**32)  # noqa: NPY002 - for libraries that use the global generator; ours never does
 
 
 def environment_record() -> dict[str, object]:
@@ -136,11 +159,13 @@ def _processor_name() -> str:
 
 
 def _commit() -> str | None:
-    """Return the commit of the checkout that this package runs from, if it is one."""
-    here = Path(__file__).resolve().parent
-    command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"]
+    """Return the commit of the checkout that this package runs from, if it is one; never that of a project around it."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / "src" / "fauxto").is_dir() or not (root / ".git").exists():
+        return None
+    command = ["git", "--no-optional-locks", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)  # noqa: S603 - fixed words
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() or None

@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tarfile
-import zipfile
-from collections.abc import Container, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from fauxto.data.archives import (
+    Payload,
+    archive_kind,
+    damage_named,
+    decoded_text,
+    is_manifest_name,
+    list_archive,
+    members,
+    only_manifest,
+    too_large,
+)
 from fauxto.data.layouts import MANIFEST, records_from_manifest, records_from_names, safe_name
 from fauxto.data.records import ImageRecord
-from fauxto.errors import DataError
+from fauxto.errors import DataError, ImageError
 from fauxto.images import MAX_FILE_BYTES
 from fauxto.runs import sha256_of
 
 CIFAKE_ARCHIVE = "cifake.tar.xz"
-_DAMAGED = (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError)
+# Part of every fingerprint: raise it when the same files would give other records than before.
+LAYOUT_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -28,25 +38,32 @@ class Source:
     Attributes:
         root: The folder or archive.
         kind: "folder", "zip" or "tar".
-        records: One per image.
+        records: One per image; no path comes twice.
     """
 
     root: Path
     kind: str
     records: tuple[ImageRecord, ...]
 
-    def payloads(self) -> Iterator[tuple[int, bytes]]:
+    def payloads(self) -> Iterator[tuple[int, Payload]]:
         """Yield every record's position in ``records`` and its file's bytes, in the order that reads fastest.
+
+        A file that cannot be read comes as the ImageError that says why.
 
         Raises:
             DataError: The archive is damaged.
         """
         wanted = {record.path: position for position, record in enumerate(self.records)}
         if self.kind == "folder":
-            yield from ((position, _file_bytes(self.root / name)) for name, position in wanted.items())
-        else:
-            for name, payload in _archive_payloads(self.root, self.kind, wanted.keys()):
-                yield wanted[name], payload
+            yield from ((position, _file_bytes(f"{self.root}/{name}")) for name, position in wanted.items())
+            return
+        with damage_named(self.root):
+            for name, read in members(self.root, self.kind):
+                position = wanted.pop(safe_name(name) or "", None)
+                if position is not None:
+                    yield position, read()
+        for position in wanted.values():
+            yield position, ImageError("the archive does not hold this file: pack it again or mend the manifest")
 
     def content_key(self) -> str:
         """Return a SHA-256 over names, labels and bytes, so that equal content shares one decoded store."""
@@ -54,167 +71,140 @@ class Source:
         for record in self.records:
             digest.update(repr(record).encode())
         if self.kind != "folder":
-            digest.update(sha256_of(self.root).encode())
+            with damage_named(self.root):
+                digest.update(sha256_of(self.root).encode())
             return digest.hexdigest()
         for record in self.records:
-            digest.update(hashlib.sha256(_file_bytes(self.root / record.path)).digest())
+            payload = _file_bytes(f"{self.root}/{record.path}")
+            digest.update(hashlib.sha256(payload if isinstance(payload, bytes) else b"").digest())
         return digest.hexdigest()
 
     def stat_fingerprint(self) -> str:
         """Return a cheap stand-in for ``content_key``: it changes whenever a file is written, moved or replaced."""
-        digest = hashlib.sha256(str(self.root.resolve()).encode())
-        names = [record.path for record in self.records] if self.kind == "folder" else [""]
+        if self.kind != "folder":
+            return archive_fingerprint(self.root)
+        digest = hashlib.sha256(os.fsencode(self.root.resolve()))
         for record in self.records:
-            digest.update(repr(record).encode())
-        for name in names:
-            found = _stat(self.root / name if name else self.root)
-            digest.update(f"{found.st_ino} {found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}".encode())
+            digest.update(f"{record!r} {_stat_text(f'{self.root}/{record.path}')}".encode())
         return digest.hexdigest()
 
 
 def open_source(path: str | Path) -> Source:
-    """Recognise a data set: a folder, a manifest.csv, a .zip or a .tar (.gz, .bz2, .xz).
-
-    A folder that holds nothing but CIFAKE's archive stands for that archive.
+    """Recognise a data set: a folder, a manifest.csv, a .zip or a .tar (.gz, .bz2, .xz); archives by their bytes.
 
     Raises:
         DataError: Nothing is there, it cannot be read, or its layout does not say what is real and what is fake.
     """
-    root = Path(path).expanduser()
-    if not root.exists():
-        raise DataError(f"there is no data at {root}: give a folder, an archive or a manifest.csv")
+    root = locate(path)
     if root.is_dir():
-        return _from_folder(root)
-    if root.suffix.lower() == ".csv":
-        return Source(root.parent, "folder", tuple(records_from_manifest(_text(root), where=str(root))))
-    kind = _archive_kind(root)
-    with _damage_named(root):
-        names, manifest = _list_archive(root, kind)
-    return Source(root, kind, tuple(_records(names, manifest, where=root.name)))
+        return _source(root, "folder", _folder_records(root))
+    if is_manifest(root):
+        return _source(root.parent, "folder", records_from_manifest(_text(root), where=str(root)))
+    with damage_named(root):
+        kind = archive_kind(root)
+        names, manifest = list_archive(root, kind)
+    return _source(root, kind, _records(names, manifest, where=root.name))
 
 
-def _from_folder(root: Path) -> Source:
+def locate(path: str | Path) -> Path:
+    """Return the folder or file that a user means; a folder that holds CIFAKE's archive stands for that archive.
+
+    Raises:
+        DataError: Nothing is there, or it is a pipe or a device.
+    """
+    try:
+        root = Path(path).expanduser()
+    except RuntimeError as error:
+        raise DataError(f"there is no data at {path}: {error}") from error
     archive = root / CIFAKE_ARCHIVE
-    if archive.is_file():
-        return open_source(archive)
-    manifest = root / MANIFEST
-    if manifest.is_file():
-        return Source(root, "folder", tuple(records_from_manifest(_text(manifest), where=str(manifest))))
-    names = [_relative(Path(folder) / file, root) for folder, _, files in os.walk(root) for file in files]
-    return Source(root, "folder", tuple(records_from_names(names, where=str(root))))
+    if os.path.isfile(archive):
+        return archive
+    if not os.path.exists(root):
+        raise DataError(f"there is no data at {root}: give a folder, an archive or a manifest.csv")
+    if not root.is_dir() and not root.is_file():
+        raise DataError(f"{root} is a pipe or a device: give a folder, an archive or a manifest.csv")
+    return root
+
+
+def is_manifest(path: Path) -> bool:
+    """Return whether a file is taken for a CSV manifest."""
+    return path.suffix.lower() == ".csv"
+
+
+def archive_fingerprint(path: Path) -> str:
+    """Return what changes whenever an archive is written, moved or replaced, without reading it."""
+    return hashlib.sha256(f"{LAYOUT_VERSION} {os.fsencode(path.resolve())!r} {_stat_text(str(path))}".encode()).hexdigest()
+
+
+def _source(root: Path, kind: str, records: list[ImageRecord]) -> Source:
+    seen: set[str] = set()
+    for record in records:
+        if record.path in seen:
+            raise DataError(f"{root} names {record.path!r} twice: keep one line or member for each image")
+        seen.add(record.path)
+    return Source(root, kind, tuple(records))
+
+
+def _folder_records(root: Path) -> list[ImageRecord]:
+    if (root / MANIFEST).is_file():  # no need to walk
+        return records_from_manifest(_text(root / MANIFEST), where=str(root / MANIFEST))
+    names = list(_walk(root))
+    manifest = only_manifest([name for name in names if is_manifest_name(name)], where=str(root))
+    return _records(names, (manifest, _text(root / manifest)) if manifest else None, where=str(root))
+
+
+def _walk(root: Path) -> Iterator[str]:
+    """Yield every file below ``root``; linked folders too, but none twice, so that a loop ends."""
+    visited: set[tuple[int, int]] = set()
+    for folder, subfolders, files in os.walk(root, onerror=_refuse_unreadable, followlinks=True):
+        found = os.stat(folder)
+        if (found.st_dev, found.st_ino) in visited:
+            subfolders.clear()
+            continue
+        visited.add((found.st_dev, found.st_ino))
+        subfolders.sort()
+        prefix = Path(folder).relative_to(root).as_posix()
+        yield from (file if prefix == "." else f"{prefix}/{file}" for file in files)
+
+
+def _refuse_unreadable(error: OSError) -> None:
+    raise DataError(f"the folder {error.filename} cannot be read ({error.strerror}): mend its permissions") from error
 
 
 def _records(names: list[str], manifest: tuple[str, str] | None, *, where: str) -> list[ImageRecord]:
     if manifest is None:
         return records_from_names(names, where=where)
-    folder, text = manifest
-    listed = records_from_manifest(text, where=f"{where}/{folder}{MANIFEST}")
+    name, text = manifest
+    folder = name[: -len(MANIFEST)]
     known = set(names)
-    rows = [_inside(record, folder, known) for record in listed]
-    lost = next((record.path for record in rows if record.path not in known), None)
-    if lost is not None:
-        raise DataError(f"{where}: the manifest lists {lost!r}, which the archive does not hold")
-    return rows
+    listed = records_from_manifest(text, where=f"{where}/{name}")
+    # A manifest's paths count from its own folder, or from the top.
+    return [record if record.path in known else replace(record, path=folder + record.path) for record in listed]
 
 
-def _inside(record: ImageRecord, folder: str, known: set[str]) -> ImageRecord:
-    """A manifest's paths count from its own folder, or from the top of the archive."""
-    path = record.path if record.path in known else folder + record.path
-    return ImageRecord(path, record.label, record.generator, record.group, record.split)
-
-
-def _archive_kind(path: Path) -> str:
-    if zipfile.is_zipfile(path):
-        return "zip"
-    if any(path.name.lower().endswith(end) for end in (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".txz")):
-        return "tar"
-    raise DataError(f"{path} is neither a folder, a .zip, a .tar(.gz|.bz2|.xz) nor a .csv manifest, or it is damaged")
-
-
-def _list_archive(path: Path, kind: str) -> tuple[list[str], tuple[str, str] | None]:
-    names: list[str] = []
-    manifest = None
-    for name, read in _members(path, kind):
-        plain = safe_name(name)
-        if plain is None:
-            raise DataError(f"{path.name} holds the member {name!r}, which would lead outside of it: do not trust this archive")
-        names.append(plain)
-        if plain.rsplit("/", 1)[-1] == MANIFEST and manifest is None:
-            manifest = (plain[: -len(MANIFEST)], read().decode("utf-8-sig"))
-    return names, manifest
-
-
-def _members(path: Path, kind: str) -> Iterator[tuple[str, _Read]]:
-    """Yield each regular file's name and a function that reads it; links and devices are passed over."""
-    if kind == "zip":
-        with zipfile.ZipFile(path) as archive:
-            for info in archive.infolist():
-                if not info.is_dir():
-                    yield info.filename, _Read(archive, info, info.file_size)
-        return
-    with tarfile.open(path, "r|*") as stream:
-        for member in stream:
-            if member.isfile():
-                yield member.name, _Read(stream, member, member.size)
-
-
-@dataclass(frozen=True)
-class _Read:
-    archive: zipfile.ZipFile | tarfile.TarFile
-    member: zipfile.ZipInfo | tarfile.TarInfo
-    size: int
-
-    def __call__(self) -> bytes:
-        if self.size > MAX_FILE_BYTES:
-            raise DataError(f"an archive member has {self.size:,} bytes, more than {MAX_FILE_BYTES:,}: it is not read")
-        if isinstance(self.archive, zipfile.ZipFile):
-            return self.archive.read(self.member)  # type: ignore[arg-type]
-        opened = self.archive.extractfile(self.member)  # type: ignore[arg-type]
-        assert opened is not None  # only regular files come here
-        return opened.read()
-
-
-def _archive_payloads(path: Path, kind: str, wanted: Container[str]) -> Iterator[tuple[str, bytes]]:
-    with _damage_named(path):
-        for name, read in _members(path, kind):
-            plain = safe_name(name)
-            if plain is not None and plain in wanted:
-                yield plain, read()
-
-
-@contextmanager
-def _damage_named(path: Path) -> Iterator[None]:
+def _file_bytes(path: str) -> Payload:
     try:
-        yield
-    except DataError:
-        raise
-    except Exception as error:
-        if isinstance(error, _DAMAGED) or type(error).__name__ in ("LZMAError", "error"):
-            raise DataError(f"the archive {path} is damaged or truncated ({error}): get it again") from error
-        raise
-
-
-def _file_bytes(path: Path) -> bytes:
-    """Return a file's bytes, or none at all if it cannot be read: the decoder then reports the image as unreadable."""
-    try:
-        return path.read_bytes() if path.stat().st_size <= MAX_FILE_BYTES else b""
-    except OSError:
-        return b""
-
-
-def _stat(path: Path) -> os.stat_result:
-    try:
-        return path.stat()
+        found = os.stat(path)
+        if not stat.S_ISREG(found.st_mode):
+            return ImageError("this is not a file: remove it")
+        if found.st_size > MAX_FILE_BYTES:
+            return too_large(found.st_size)
+        with open(path, "rb") as stream:
+            return stream.read()
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+        return ImageError(f"the file cannot be opened ({error.strerror or error})")
 
 
-def _relative(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix()
+def _stat_text(path: str) -> str:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return "missing"
+    return f"{found.st_ino} {found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}"
 
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read as text: {error}") from error
+        return decoded_text(path.read_bytes(), str(path))
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}): mend its permissions") from error

@@ -2,40 +2,42 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
-import tempfile
 import time
-from collections import deque
+import uuid
+import zipfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
+from fauxto.data.decoding import decoded
 from fauxto.data.records import ImageRecord
-from fauxto.data.sources import Source
-from fauxto.errors import DataError, ImageError
-from fauxto.images import decode
+from fauxto.data.sources import Source, archive_fingerprint, is_manifest, locate, open_source
+from fauxto.errors import DataError, UsageError
 from fauxto.runs import cache_folder, disk_errors_named, write_text
 from fauxto.vocabulary import Label
 
 VERSION = 1
-STALE_AFTER_S = 24 * 3600
-_CHUNK = 256
+STALE_AFTER_S = 3600
 Progress = Callable[[int, int], None]
+_Row = tuple[int, int, int, int, str, str, int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Store:
     """Decoded images and what is known of each; every array has one entry per image.
 
     Attributes:
         folder: Where the store lies.
-        records: Path, label, generator, group and split.
+        path: Text, place inside the source.
+        label: uint8, 1 = fake.
+        generator: Text, as in ImageRecord; so are group and split.
         height: int32, pixels.
         width: int32, pixels.
         pixel_hash: Bytes of length 32 (hex); equal for equal pixels of equal shape.
@@ -45,7 +47,11 @@ class Store:
     """
 
     folder: Path
-    records: tuple[ImageRecord, ...]
+    path: np.ndarray
+    label: np.ndarray
+    generator: np.ndarray
+    group: np.ndarray
+    split: np.ndarray
     height: np.ndarray
     width: np.ndarray
     pixel_hash: np.ndarray
@@ -56,14 +62,22 @@ class Store:
     _pixels: np.ndarray
 
     def __len__(self) -> int:
-        return len(self.records)
+        return len(self.label)
 
-    @property
+    @cached_property
+    def records(self) -> tuple[ImageRecord, ...]:
+        """One record per image, made when first asked for: 120,000 of them take longer than reading the whole index."""
+        columns = (column.tolist() for column in (self.path, self.label, self.generator, self.group, self.split))
+        return tuple(ImageRecord(path, Label(label), *rest) for path, label, *rest in zip(*columns, strict=True))
+
+    @cached_property
     def is_fake(self) -> np.ndarray:
-        """Bool, shape (n,)."""
-        return np.array([record.label for record in self.records], dtype=bool)
+        """Bool, shape (n,), read-only."""
+        is_fake = self.label.astype(bool)
+        is_fake.setflags(write=False)
+        return is_fake
 
-    @property
+    @cached_property
     def is_uniform(self) -> bool:
         """Whether all images have one size."""
         return bool((self.height == self.height[0]).all() and (self.width == self.width[0]).all())
@@ -85,34 +99,63 @@ class Store:
         height, width = int(self.height[0]), int(self.width[0])
         n_bytes = height * width * 3
         rows = self._pixels.reshape(-1, n_bytes)[self._offset[positions] // n_bytes]
-        return rows.reshape(-1, height, width, 3)
+        images: np.ndarray = rows.reshape(-1, height, width, 3)
+        return images
 
 
-def open_store(source: Source, *, skip_broken: bool = False, cache: Path | None = None, progress: Progress | None = None) -> Store:
-    """Return the decoded store of a source, building it if it is not in the cache.
+def load_data(
+    path: str | Path, *, skip_broken: bool = False, cache: Path | None = None, progress: Progress | None = None
+) -> Store:
+    """Return the decoded store of a folder, an archive or a manifest: what every verb calls.
+
+    An archive that was decoded before and has not changed since is not even opened.
 
     Args:
-        source: What to decode.
+        path: As for ``open_source``.
         skip_broken: Leave unreadable images out instead of refusing the whole set.
         cache: Folder of all stores; ``runs.cache_folder()`` by default.
         progress: Called with (done, total) now and then while building.
 
     Raises:
-        DataError: An image cannot be read and ``skip_broken`` is False, or none can.
+        DataError: There are no such data, they are damaged or not labelled, or an image cannot be read.
+        UsageError: The cache cannot be written.
         DiskFullError: There is no room for the store; nothing is left behind.
     """
-    home = (cache or cache_folder()) / "stores"
-    folder = home / _remembered_key(source, home)
-    if not _is_whole(folder):
-        _build(source, folder, progress or (lambda done, total: None))
-    store = read_store(folder)
-    if store.broken and not skip_broken:
-        path, reason = store.broken[0]
-        raise DataError(
-            f"{len(store.broken)} of {len(source.records)} images cannot be read, the first is {path}: {reason}; "
-            "mend or remove them, or pass --skip-broken to leave them out"
-        )
-    return store
+    root = locate(path)
+    if root.is_file() and not is_manifest(root):
+        home = _home(cache)
+        folder = home / _noted(home, archive_fingerprint(root))
+        if _is_whole(folder):
+            return _checked(read_store(folder), skip_broken=skip_broken)
+    return open_store(open_source(root), skip_broken=skip_broken, cache=cache, progress=progress)
+
+
+def open_store(
+    source: Source, *, skip_broken: bool = False, cache: Path | None = None, progress: Progress | None = None
+) -> Store:
+    """Return the decoded store of a source, building it if it is not in the cache.
+
+    Args:
+        source: What to decode.
+        skip_broken: As for ``load_data``.
+        cache: As for ``load_data``.
+        progress: As for ``load_data``.
+
+    Raises:
+        DataError: An image cannot be read and ``skip_broken`` is False, or none can, or the data change meanwhile.
+        UsageError: The cache cannot be written.
+        DiskFullError: There is no room for the store; nothing is left behind.
+    """
+    home = _home(cache)
+    fingerprint = source.stat_fingerprint()
+    with _cache_errors_named(home):
+        key = _noted(home, fingerprint)
+        if not key:
+            key = source.content_key()
+            write_text(home / "keys" / fingerprint, key)
+        if not _is_whole(home / key):
+            _build(source, home / key, fingerprint, progress or (lambda done, total: None))
+    return _checked(read_store(home / key), skip_broken=skip_broken)
 
 
 def read_store(folder: Path) -> Store:
@@ -121,16 +164,43 @@ def read_store(folder: Path) -> Store:
     Raises:
         DataError: The folder holds no whole store of this version.
     """
+    refusal = f"{folder} is not a whole store of version {VERSION}: delete it and it is built again"
     if not _is_whole(folder):
-        raise DataError(f"{folder} is not a whole store of version {VERSION}: delete it and it is built again")
-    about = json.loads((folder / "store.json").read_text(encoding="utf-8"))
-    with np.load(folder / "index.npz", allow_pickle=False) as index:
-        columns = {name: index[name] for name in index.files}
-    words = (columns.pop(name).tolist() for name in ("path", "label", "generator", "group", "split"))
-    records = tuple(ImageRecord(path, Label(label), *rest) for path, label, *rest in zip(*words, strict=True))
-    pixels = np.memmap(folder / "pixels.bin", dtype=np.uint8, mode="r")
-    offset = columns.pop("offset")
-    return Store(folder, records, **columns, broken=tuple(map(tuple, about["broken"])), _offset=offset, _pixels=pixels)
+        raise DataError(refusal)
+    try:
+        about = json.loads((folder / "store.json").read_text(encoding="utf-8"))
+        with np.load(folder / "index.npz", allow_pickle=False) as index:
+            columns = {name: index[name] for name in index.files}
+        offset = columns.pop("offset")
+        pixels = np.memmap(folder / "pixels.bin", dtype=np.uint8, mode="r")
+        broken = tuple((path, reason) for path, reason in about["broken"])
+        return Store(folder, **columns, broken=broken, _offset=offset, _pixels=pixels)
+    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(refusal) from error
+
+
+def _home(cache: Path | None) -> Path:
+    return (cache or cache_folder()) / "stores"
+
+
+def _checked(store: Store, *, skip_broken: bool) -> Store:
+    if store.broken and not skip_broken:
+        shown = "; ".join(f"{path!r}: {reason}" for path, reason in store.broken[:3])
+        more = " ..." if len(store.broken) > 3 else ""
+        raise DataError(
+            f"{len(store.broken)} of {len(store) + len(store.broken)} images cannot be read ({shown}{more}): "
+            "mend or remove them, or pass --skip-broken to leave them out"
+        )
+    return store
+
+
+def _noted(home: Path, fingerprint: str) -> str:
+    """Return the content key that is remembered for a fingerprint, or "": hashing is skipped while no file has changed."""
+    try:
+        key = (home / "keys" / fingerprint).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
+    return key if len(key) == 64 and key.isalnum() else ""
 
 
 def _is_whole(folder: Path) -> bool:
@@ -141,27 +211,26 @@ def _is_whole(folder: Path) -> bool:
         return False
 
 
-def _remembered_key(source: Source, home: Path) -> str:
-    """Return the content key; hashing is skipped while no file's inode, size or times have changed."""
-    note = home / "keys" / source.stat_fingerprint()
+@contextmanager
+def _cache_errors_named(home: Path) -> Iterator[None]:
     try:
-        key = note.read_text(encoding="utf-8")
-    except OSError:
-        key = ""
-    if len(key) != 64:
-        key = source.content_key()
-        write_text(note, key)
-    return key
+        with disk_errors_named(home):
+            yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise UsageError(f"the cache {home} cannot be written ({reason}): let FAUXTO_CACHE name a folder that can") from error
 
 
-def _build(source: Source, folder: Path, progress: Progress) -> None:
+def _build(source: Source, folder: Path, fingerprint: str, progress: Progress) -> None:
     """Decode into a private neighbour, then rename: a second builder or a kill never leaves half a store in place."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     _sweep(folder.parent)
-    private = Path(tempfile.mkdtemp(prefix="building-", dir=folder.parent))
+    private = folder.parent / f"building-{uuid.uuid4().hex}"
+    private.mkdir()
     try:
-        with disk_errors_named(folder):
-            _fill(source, private, progress)
+        _fill(source, private, progress)
+        if source.stat_fingerprint() != fingerprint:
+            raise DataError(f"{source.root} changed while it was read: run the same again when it is at rest")
         _publish(private, folder)
     finally:
         shutil.rmtree(private, ignore_errors=True)
@@ -178,97 +247,40 @@ def _publish(private: Path, folder: Path) -> None:
 
 
 def _sweep(home: Path) -> None:
-    """Remove what a killed builder left long ago."""
+    """Remove what a killed builder left: nothing in it was written for long."""
     for left in home.glob("building-*"):
         try:
-            is_stale = time.time() - left.stat().st_mtime > STALE_AFTER_S
+            last_write = max(path.stat().st_mtime for path in (left, *left.iterdir()))
         except OSError:
             continue
-        if is_stale:
+        if time.time() - last_write > STALE_AFTER_S:
             shutil.rmtree(left, ignore_errors=True)
 
 
 def _fill(source: Source, folder: Path, progress: Progress) -> None:
-    rows: list[tuple[int, int, int, int, str, str, int]] = []
+    rows: list[_Row] = []
     broken: list[tuple[str, str]] = []
     offset = 0
     with (folder / "pixels.bin").open("wb", buffering=1 << 20) as pixels:
-        for position, size, result in _decoded(source):
+        for n_done, (position, size, result) in enumerate(decoded(source.payloads()), start=1):
             if isinstance(result, str):
                 broken.append((source.records[position].path, result))
             else:
                 height, width = result.pixels.shape[:2]
                 rows.append((position, offset, height, width, result.digest, result.file_format, size))
                 offset += pixels.write(result.pixels.tobytes())
-            if (len(rows) + len(broken)) % 1000 == 0:
-                progress(len(rows) + len(broken), len(source.records))
+            if n_done % 1000 == 0 or n_done == len(source.records):
+                progress(n_done, len(source.records))
+        pixels.flush()
+        os.fsync(pixels.fileno())  # store.json must not outlive a power cut that takes the pixels
     if not rows:
-        raise DataError(f"none of the {len(broken)} images can be read, the first is {broken[0][0]}: {broken[0][1]}")
-    progress(len(source.records), len(source.records))
+        raise DataError(f"none of the {len(broken)} images can be read, the first is {broken[0][0]!r}: {broken[0][1]}")
     _write_index(source, folder, sorted(rows))
     about = {"version": VERSION, "n_images": len(rows), "n_bytes": offset, "broken": sorted(broken)}
     write_text(folder / "store.json", json.dumps(about))
 
 
-@dataclass(frozen=True)
-class _Pixels:
-    pixels: np.ndarray
-    digest: str
-    file_format: str
-
-
-def _decoded(source: Source) -> Iterator[tuple[int, int, _Pixels | str]]:
-    """Decode on all cores (Pillow's decoders release the lock), a few chunks ahead of the writer."""
-    n_workers = os.cpu_count() or 1
-    waiting: deque[Future[list[tuple[int, int, _Pixels | str]]]] = deque()
-    with ThreadPoolExecutor(n_workers) as pool:
-        for chunk in _chunks(source.payloads()):
-            waiting.append(pool.submit(_decode_chunk, chunk))
-            if len(waiting) > 2 * n_workers:
-                yield from waiting.popleft().result()
-        while waiting:
-            yield from waiting.popleft().result()
-
-
-def _chunks(payloads: Iterator[tuple[int, bytes]]) -> Iterator[list[tuple[int, bytes]]]:
-    """Group payloads, by number and by size, so that neither small nor large files make a worker wait."""
-    chunk: list[tuple[int, bytes]] = []
-    n_bytes = 0
-    for item in payloads:
-        chunk.append(item)
-        n_bytes += len(item[1])
-        if len(chunk) >= _CHUNK or n_bytes > 4_000_000:
-            yield chunk
-            chunk, n_bytes = [], 0
-    if chunk:
-        yield chunk
-
-
-def _decode_chunk(chunk: list[tuple[int, bytes]]) -> list[tuple[int, int, _Pixels | str]]:
-    return [(position, len(payload), _decode_one(payload)) for position, payload in chunk]
-
-
-def _decode_one(payload: bytes) -> _Pixels | str:
-    try:
-        decoded = decode(payload)
-    except ImageError as error:
-        return str(error)
-    pixels = np.asarray(decoded.image)
-    return _Pixels(pixels, pixel_digest(pixels), decoded.format)
-
-
-def pixel_digest(pixels: np.ndarray) -> str:
-    """Return 32 hex characters that are equal for equal pixels of equal shape.
-
-    Args:
-        pixels: uint8, shape (h, w, 3).
-    """
-    digest = hashlib.blake2b(repr(pixels.shape).encode(), digest_size=16)
-    digest.update(np.ascontiguousarray(pixels))
-    return digest.hexdigest()
-
-
-def _write_index(source: Source, folder: Path, rows: list[tuple[int, int, int, int, str, str, int]]) -> None:
+def _write_index(source: Source, folder: Path, rows: list[_Row]) -> None:
     position, offset, height, width, digest, file_format, size = zip(*rows, strict=True)
     records = [source.records[at] for at in position]
     np.savez(

@@ -6,6 +6,11 @@ import torch
 import torchvision
 from torch import nn
 
+from fauxto.config import nearest
+from fauxto.errors import ConfigError
+
+STEMS = ("imagenet", "cifar")
+
 
 class ResNet18(nn.Module):
     """torchvision's ResNet-18 from scratch with one logit (He et al. 2016, arXiv 1512.03385).
@@ -13,10 +18,19 @@ class ResNet18(nn.Module):
     Args:
         stem: "imagenet" is torchvision's own (7x7 stride 2, max-pool): 32x32 pixels end as a 1x1 map. "cifar" is He et
             al.'s for small images (3x3 stride 1, no max-pool): they end as 4x4.
+
+    Raises:
+        ConfigError: The stem has another name.
+
+    Example:
+        >>> ResNet18(stem="cifar").eval()(torch.zeros(2, 3, 32, 32)).shape
+        torch.Size([2])
     """
 
     def __init__(self, *, stem: str = "imagenet") -> None:
         super().__init__()
+        if stem not in STEMS:
+            raise ConfigError(f"no stem is called {stem!r}{nearest(str(stem), STEMS)}")
         self.backbone = torchvision.models.resnet18(weights=None, num_classes=1)
         if stem == "cifar":
             self.backbone.conv1 = nn.Conv2d(3, 64, kernel_size=3, stride=1, padding=1, bias=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -22,7 +23,7 @@ from fauxto.training.logs import EpochBar
 from fauxto.training.loop import Loop
 from fauxto.training.state import Position, load_best, load_state
 
-__all__ = ["train"]
+__all__ = ["fit", "keep_large_blocks", "train"]
 
 
 def train(
@@ -61,6 +62,37 @@ def train(
     return _finish(loop, position, name=name or folder.name, note=note)
 
 
+def fit(
+    store: Store, config: TrainConfig, folder: Path, *, on_epoch: Callable[[Position], None] | None = None
+) -> list[dict[str, float]]:
+    """Train silently without keeping weights or writing a detector: what a trial of a study needs.
+
+    Args:
+        store: Decoded images.
+        config: What to do; one device.
+        folder: New folder for config.toml, run.json and history.csv.
+        on_epoch: Called after each epoch; what it raises ends the run.
+
+    Returns:
+        One row per epoch, as in history.csv.
+
+    Raises:
+        UsageError: The folder is taken.
+        DivergedError: The loss became NaN.
+        TrainingError: The device is not there.
+        DataError: The split cannot be made.
+        DiskFullError: There was no room.
+    """
+    split = make_split(store, config)
+    fabric = _fabric(config)
+    _open_run(folder, store, split, config, resume=False)
+    loop = _loop(fabric, store, split, config, folder, shown=False)
+    loop.on_epoch, loop.keeps_weights = on_epoch, False
+    position = Position()
+    loop.run(position)
+    return position.history
+
+
 def _finish(loop: Loop, position: Position, *, name: str, note: str) -> Path:
     """Calibrate on the validation part and write the detector, on the first process."""
     if loop.fabric.world_size > 1:
@@ -79,7 +111,7 @@ def _finish(loop: Loop, position: Position, *, name: str, note: str) -> Path:
 def _fabric(config: TrainConfig) -> Fabric:
     if config.n_threads:
         torch.set_num_threads(config.n_threads)
-    _keep_large_blocks()
+    keep_large_blocks()
     try:
         fabric = Fabric(accelerator=config.device, devices=config.n_devices, precision=config.precision)
         fabric.launch()
@@ -124,7 +156,7 @@ def _check_same_run(folder: Path, store: Store, text: str) -> None:
         raise UsageError(f"{folder} was started with other data: give the same --data, or a new --out")
 
 
-def _keep_large_blocks() -> None:
+def keep_large_blocks() -> None:
     """Let glibc keep large freed blocks instead of giving them back to the system at every step.
 
     ResNet-18's gradients (45 MB) are otherwise mapped, zeroed and unmapped at each step: a fifth of the time at batch 16.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,8 @@ class Loop:
         model: The network as Fabric wrapped it.
         optimizer: Likewise.
         folder: The run folder.
+        on_epoch: Called after each epoch; what it raises ends the run.
+        keeps_weights: Whether the run can be resumed and ends in a detector; a tuning trial does neither and writes no weights.
     """
 
     fabric: Fabric
@@ -45,6 +48,8 @@ class Loop:
     config: TrainConfig
     folder: Path
     bar: logs.EpochBar
+    on_epoch: Callable[[Position], None] | None = None
+    keeps_weights: bool = True
 
     @property
     def network(self) -> nn.Module:
@@ -67,6 +72,8 @@ class Loop:
             if self.fabric.is_global_zero:
                 self._keep(position, row, is_best)
             self.fabric.barrier()
+            if self.on_epoch is not None:
+                self.on_epoch(position)
 
     def train_epoch(self, position: Position) -> None:
         """Do the rest of the epoch that ``position`` stands in."""
@@ -122,7 +129,7 @@ class Loop:
         per_step = self.config.batch_size * self.fabric.world_size
         self.bar.update(position.step, n_images_per_step=per_step, loss=loss_sum / n_images)
         check_finite(self.network, position, self.folder)
-        due = time.monotonic() - saved_at >= self.config.checkpoint_every_s
+        due = self.keeps_weights and time.monotonic() - saved_at >= self.config.checkpoint_every_s
         if due and self.fabric.world_size == 1:
             save_state(self.folder, self.network, self.optimizer.optimizer, position)
         return time.monotonic() if due else saved_at
@@ -144,9 +151,11 @@ class Loop:
     def _keep(self, position: Position, row: dict[str, float], is_best: bool) -> None:
         """Best weights first, then the state that refers to them: a kill between the two repeats work, nothing more."""
         check_finite(self.network, position, self.folder)
-        if is_best:
+        if is_best and self.keeps_weights:
             save_best(self.folder, self.network)
         logs.write_history(self.folder, position.history)
+        if not self.keeps_weights:
+            return
         save_state(self.folder, self.network, self.optimizer.optimizer, position)
         logs.log_tensorboard(self.folder, row)
         logs.draw_curves(self.folder, position.history, best_epoch=position.best_epoch)

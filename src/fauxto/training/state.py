@@ -16,6 +16,10 @@ STATE = "state.safetensors"
 BEST = "best.safetensors"
 
 
+class DivergedError(TrainingError):
+    """The loss or a weight is no finite number any more; a study takes note and goes on with its next trial."""
+
+
 @dataclass
 class Position:
     """How far a run has come.
@@ -41,7 +45,7 @@ def save_state(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer,
     """Write the resumable state, whole or not at all.
 
     Raises:
-        TrainingError: A weight is not a finite number; the state before stays.
+        DivergedError: A weight is not a finite number; the state before stays.
         DiskFullError: There was no room; the state before stays.
     """
     check_finite(model, position, folder)
@@ -80,12 +84,12 @@ def check_finite(model: nn.Module, position: Position, folder: Path) -> None:
     """Stop a run whose loss or weights are no numbers any more, before anything good is overwritten.
 
     Raises:
-        TrainingError: They are not.
+        DivergedError: They are not.
     """
     loss = torch.tensor(position.totals[0])
     weights = torch.stack([p.detach().float().sum() for p in model.parameters()]).sum().cpu()
     if not torch.isfinite(loss) or not torch.isfinite(weights):
-        raise TrainingError(
+        raise DivergedError(
             f"the loss is not a finite number any more (epoch {position.epoch + 1}, step {position.step}): "
             f"lower learning_rate; the last good checkpoint stays in {folder}"
         )

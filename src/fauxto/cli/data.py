@@ -1,0 +1,77 @@
+"""``fauxto data ...``: get CIFAKE, make the embedded data set, look at a data set."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fauxto.cli.common import DataOption, SkipBroken, opened
+from fauxto.errors import UsageError
+
+if TYPE_CHECKING:
+    from fauxto.data.info import Info
+
+app = typer.Typer(help="Get, make and inspect data sets.", no_args_is_help=True)
+
+
+@app.command()
+def get(
+    name: Annotated[str, typer.Argument(help="The data set: cifake.")],
+    out: Annotated[Path | None, typer.Option(help="Where to put it; kagglehub's own cache by default.")] = None,
+) -> None:
+    """Download a public data set from Kaggle; run again after an interruption and it goes on.
+
+    Example:  fauxto data get cifake
+    """
+    from fauxto.data.kaggle import get_cifake
+
+    if name != "cifake":
+        raise UsageError(f"no data set is called {name!r}; known: cifake")
+    typer.echo(get_cifake(out))
+
+
+@app.command()
+def synthetic(
+    out: Annotated[Path, typer.Argument(help="A new folder.")],
+    n_per_photo: Annotated[int, typer.Option(min=10, max=5000, help="Real crops, and as many fakes, per photograph.")] = 100,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+) -> None:
+    """Make the small embedded data set, offline: photographs' crops and their reconstructions (simulated fakes).
+
+    Example:  fauxto data synthetic demo/data
+    """
+    from fauxto.data.synthetic import make_synthetic
+
+    make_synthetic(out, n_per_photo=n_per_photo, seed=seed, say=lambda line: typer.echo(line, err=True))
+
+
+@app.command()
+def info(
+    data: DataOption,
+    out: Annotated[Path | None, typer.Option(help="Folder for the contact sheet and info.json.")] = None,
+    skip_broken: SkipBroken = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Count images per split, label, generator, size and format, find equal pixels, and draw a contact sheet.
+
+    Example:  fauxto data info cifake.tar.xz --out cifake-info
+    """
+    from fauxto.data.info import contact_sheet, describe
+    from fauxto.runs import write_json
+
+    store = opened(data, skip_broken=skip_broken)
+    found = describe(store)
+    if out is not None:
+        write_json(out / "info.json", found.to_dict())
+        contact_sheet(store, out / "contact-sheet.png")
+    if as_json:
+        print(json.dumps(found.to_dict(), indent=2))
+    else:
+        _print_info(found, out)
+
+
+def _print_info(found: Info, out: Path | None) -> None:
+    raise NotImplementedError

@@ -1,0 +1,1 @@
+"""Maps of where a detector looks: for one image (cam) and for many (gallery)."""

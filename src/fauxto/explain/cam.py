@@ -1,0 +1,299 @@
+"""Grad-CAM for a named target, fake or real: ``fauxto explain DETECTOR IMAGE... --target fake --out FOLDER``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from fauxto import detector as detectors
+from fauxto.checkpoint import WEIGHTS, load_tensors, read_card, verified
+from fauxto.config import nearest
+from fauxto.detector import Detector, ImageLike
+from fauxto.errors import ConfigError, DetectorError, UsageError, missing_extra
+from fauxto.explain import gallery
+from fauxto.preprocess import fit_square, to_network_input
+from fauxto.runs import write_json
+from fauxto.vocabulary import Label
+
+try:
+    import torch
+    from pytorch_grad_cam import GradCAM
+    from pytorch_grad_cam.utils.model_targets import BinaryClassifierOutputTarget
+    from torch import nn
+
+    from fauxto.models import factory
+except ImportError as error:
+    raise missing_extra("train", error.name or "grad-cam") from error
+
+METHOD = "Grad-CAM (Selvaraju et al. 2017, arXiv 1610.02391)"
+TARGETS = {"fake": Label.FAKE, "real": Label.REAL}
+MIN_MAP_SIDE = 4
+BATCH_SIZE = 64
+NO_EVIDENCE = "no positive evidence for this target at this layer"
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """Where one image holds evidence for one target, and what the detector says of the image.
+
+    Attributes:
+        image: uint8, shape (h, w, 3), as the network saw it.
+        map: float32, shape (h', w') as the layer gives it, in [0, 1]; 1 is the strongest evidence of this very map.
+        peak: The map's maximum before it was scaled to 1; 0 where there is no positive evidence at all.
+        target: "fake" or "real": the answer that the map speaks for.
+        is_predicted_target: Nobody asked for a target, so that it is the predicted class.
+        layer: Where in the network the map was taken.
+        p_fake: Calibrated probability in [0, 1] that the image is AI-generated.
+        logit: The network's raw answer; larger is more fake.
+        verdict: As ``Detector.predict`` says it.
+        detector: The detector's name and the first characters of its weights' checksum.
+        source: The image's path, or empty.
+    """
+
+    image: np.ndarray
+    map: np.ndarray
+    peak: float
+    target: str
+    is_predicted_target: bool
+    layer: str
+    p_fake: float
+    logit: float
+    verdict: str
+    detector: str = ""
+    source: str = ""
+
+    @property
+    def map_size(self) -> tuple[int, int]:
+        """Height and width of the map before enlargement."""
+        return self.map.shape[0], self.map.shape[1]
+
+    @property
+    def note(self) -> str:
+        """What to know about this map; empty if nothing."""
+        return "" if self.peak > 0 else NO_EVIDENCE
+
+    @property
+    def caption(self) -> str:
+        """The line that stands on every picture: map size, layer, target."""
+        height, width = self.map_size
+        chosen = " (the predicted class)" if self.is_predicted_target else ""
+        return f"map {height}x{width}, layer {self.layer}, target {self.target}{chosen}"
+
+    def upsampled(self) -> np.ndarray:
+        """Return the map enlarged to the image: float32, shape (h, w), bilinear, in [0, 1]."""
+        return gallery.enlarged(self.map, height=self.image.shape[0], width=self.image.shape[1])
+
+    def overlay(self) -> Image.Image:
+        """Return the picture: image, overlay and colour bar, with the answer above and the caption below."""
+        return gallery.picture(self)
+
+    def to_dict(self) -> dict[str, object]:
+        """Return everything but the arrays, ready for JSON."""
+        names = ("target", "is_predicted_target", "layer", "p_fake", "logit", "verdict", "peak", "note", "detector", "source")
+        return {"method": METHOD, "map_size": list(self.map_size), **{name: getattr(self, name) for name in names}}
+
+    def save(self, folder: str | Path) -> Path:
+        """Write ``map.npy``, ``overlay.png`` and ``manifest.json`` into a new folder, all of them or nothing.
+
+        Raises:
+            UsageError: The folder exists.
+            DiskFullError: There was no room; nothing is left behind.
+        """
+        with gallery.whole_folder(Path(folder)) as inside:
+            np.save(inside / "map.npy", self.map)
+            self.overlay().save(inside / "overlay.png")
+            write_json(inside / "manifest.json", {**self.to_dict(), "files": ["map.npy", "overlay.png"]})
+        return Path(folder)
+
+
+@dataclass(frozen=True, eq=False)
+class Explainer:
+    """A detector with its network loaded, ready to explain; not for two threads at once.
+
+    Attributes:
+        detector: Gives preprocessing, calibration, threshold and scope.
+        network: Answers with one logit per image, positive = fake. It is put into evaluation mode and its parameters are
+            frozen, so that no gradient is ever left on them.
+        map_layers: Layers that a map can be taken from, deepest first.
+    """
+
+    detector: Detector
+    network: nn.Module
+    map_layers: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        self.network.eval().requires_grad_(False)
+
+    @staticmethod
+    def load(where: str | Path | None = None) -> Explainer:
+        """Load a detector's network; ``where`` as for ``Detector.load``.
+
+        Raises:
+            DetectorError: The detector is missing or damaged.
+        """
+        detector = Detector.load(where)
+        network, card = load_network(detector.folder)
+        return Explainer(detector, network, factory.blueprint(card["model"]["name"]).map_layers)
+
+    @property
+    def name(self) -> str:
+        """The detector's name and the first characters of its weights' checksum."""
+        card = self.detector.card
+        return f"{card.get('name', '')} {card.get('sha256', {}).get(WEIGHTS, '')[:12]}".strip()
+
+    @cached_property
+    def map_sizes(self) -> dict[str, tuple[int, int]]:
+        """Height and width of each layer's map for this detector's input."""
+        sizes: dict[str, tuple[int, int]] = {}
+        handles = [
+            self.network.get_submodule(name).register_forward_hook(
+                lambda _layer, _inputs, output, name=name: sizes.update({name: tuple(output.shape[2:])})
+            )
+            for name in self.map_layers
+        ]
+        try:
+            self.logits([np.zeros((1, 1, 3), np.uint8)])
+        finally:
+            for handle in handles:
+                handle.remove()
+        return sizes
+
+    def choose_layer(self, layer: str | None = None) -> str:
+        """Return the layer to take the map from: the named one, or the deepest with a map of at least 4x4.
+
+        Raises:
+            UsageError: The layer is unknown, or its map is too small to say anything about where.
+        """
+        if layer is not None and layer not in self.map_layers:
+            raise UsageError(f"no map can be taken from a layer {layer!r}{nearest(layer, self.map_layers)}")
+        large = [name for name in self.map_layers if min(self.map_sizes[name]) >= MIN_MAP_SIDE]
+        side, least = self.detector.spec.size, f"{MIN_MAP_SIDE}x{MIN_MAP_SIDE}"
+        if not large:
+            raise UsageError(f"no layer of this network has a map of {least} for {side}x{side} pixels: train on larger images")
+        if layer is None or layer in large:
+            return layer or large[0]
+        size = "x".join(map(str, self.map_sizes[layer]))
+        reason = (
+            f"for {side}x{side} pixels the map of layer {layer} is {size}, and under {least} it cannot say where in the image"
+        )
+        raise UsageError(f"{reason} the evidence lies: take --layer {large[0]}")
+
+    def logits(self, images: Iterable[np.ndarray]) -> np.ndarray:
+        """Return the network's raw answers, float32 (n,), for uint8 images (h, w, 3)."""
+        batches = in_batches(fit_square(image, size=self.detector.spec.size) for image in images)
+        return np.concatenate([np.zeros(0, np.float32), *(self._logits(np.stack(batch)) for batch in batches)])
+
+    def explain(self, images: Iterable[ImageLike], *, target: str | None = None, layer: str | None = None) -> list[Explanation]:
+        """Return one map per image.
+
+        Args:
+            images: Paths, file contents, Pillow images or uint8 arrays (h, w, 3) in RGB.
+            target: "fake" or "real"; None takes each image's predicted class.
+            layer: One of ``map_layers``; None takes the deepest with a map of at least 4x4.
+
+        Raises:
+            UsageError: Unknown target or layer, or a map under 4x4.
+            ImageError: An image cannot be read.
+            DetectorError: The network's answer is not a number.
+        """
+        if target is not None and target not in TARGETS:
+            raise UsageError(f"the target must be one of {', '.join(TARGETS)}, got {target!r}")
+        chosen = self.choose_layer(layer)
+        return [explanation for batch in in_batches(images) for explanation in self._explain_batch(batch, target, chosen)]
+
+    def _explain_batch(self, images: Sequence[ImageLike], target: str | None, layer: str) -> list[Explanation]:
+        detector = self.detector
+        pixels = [detectors._pixels(image) for image in images]
+        squares = np.stack([fit_square(each, size=detector.spec.size) for each in pixels])
+        logits = self._logits(squares)
+        is_fake = detector.p_fake(logits) >= detector.threshold
+        targets = [target or ("fake" if each else "real") for each in is_fake]
+        maps = grad_cam(self.network, self._input(squares), targets, layer=layer)
+        found = []
+        for at, image in enumerate(images):
+            said = detector._prediction(float(logits[at]), detector._out_of_scope(*pixels[at].shape[:2]))
+            source = str(image).encode(errors="backslashreplace").decode() if isinstance(image, (str, Path)) else ""
+            where = (squares[at], *scaled(maps[at]), targets[at], target is None, layer)
+            found.append(Explanation(*where, said.p_fake, said.logit, said.verdict, self.name, source))
+        return found
+
+    def _input(self, squares: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(to_network_input(squares, self.detector.spec)).to(next(self.network.parameters()).device)
+
+    def _logits(self, squares: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            logits: np.ndarray = self.network(self._input(squares)).cpu().numpy()
+        if not np.isfinite(logits).all():
+            raise DetectorError(f"the network of {self.detector.folder} answers with NaN or infinity: train the detector again")
+        return logits
+
+
+def explain_image(
+    where: Explainer | str | Path, image: ImageLike, *, target: str | None = None, layer: str | None = None
+) -> Explanation:
+    """Explain one image with a loaded explainer or a detector folder; everything else as ``Explainer.explain``."""
+    explainer = where if isinstance(where, Explainer) else Explainer.load(where)
+    return explainer.explain([image], target=target, layer=layer)[0]
+
+
+def load_network(detector_folder: str | Path) -> tuple[nn.Module, dict[str, Any]]:
+    """Return a detector's network, on the CPU and in evaluation mode, and its card.
+
+    Raises:
+        DetectorError: The folder is no detector, a checksum is wrong, or weights and card do not fit together.
+    """
+    folder = Path(detector_folder)
+    card = read_card(folder)
+    tensors, _ = load_tensors(verified(folder, card, WEIGHTS))
+    try:
+        network = factory.build(**card["model"])
+        network.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in tensors.items()})
+    except (ConfigError, KeyError, TypeError, RuntimeError) as error:
+        raise DetectorError(f"card and weights in {folder} do not fit together ({error}): copy the detector again") from error
+    return network.eval(), card
+
+
+def grad_cam(network: nn.Module, inputs: torch.Tensor, targets: Sequence[str], *, layer: str) -> np.ndarray:
+    """Return each image's Grad-CAM as the layer gives it, before ReLU and scaling: float32, shape (n, h', w').
+
+    With one logit, "fake" differentiates +logit and "real" differentiates -logit: the two are each other's negative.
+    """
+    wanted = [BinaryClassifierOutputTarget(int(TARGETS[target])) for target in targets]
+    module = network.get_submodule(layer)
+    with torch.inference_mode(False), torch.enable_grad():
+        # Not "with GradCAM(...)": its __exit__ swallows an IndexError.
+        cam = GradCAM(network, [module])
+        kept = cam.activations_and_grads
+        try:
+            images = inputs.detach().clone().requires_grad_()
+            cam(images, wanted)
+            # The library's own answer is clipped, scaled and enlarged already; this is the step before.
+            raw = cam.get_cam_image(images, module, wanted, kept.activations[0].numpy(), kept.gradients[0].numpy())
+        finally:
+            kept.release()
+    return np.asarray(raw, np.float32)
+
+
+def scaled(raw: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return a map's positive part divided by its maximum, and that maximum; all zero where nothing is positive.
+
+    Example:
+        >>> scaled(np.array([[-1.0, 1.0], [2.0, 0.0]]))[0].tolist()
+        [[0.0, 0.5], [1.0, 0.0]]
+    """
+    positive = np.maximum(raw, 0).astype(np.float32)
+    peak = float(positive.max())
+    return (positive / np.float32(peak) if peak > 0 else positive), peak
+
+
+def in_batches(items: Iterable[Any]) -> Iterator[list[Any]]:
+    """Return lists of up to ``BATCH_SIZE`` items."""
+    source = iter(items)
+    return iter(lambda: list(islice(source, BATCH_SIZE)), [])

@@ -1,0 +1,161 @@
+"""What a report holds: numbers with intervals, every image's score, the worst mistakes, and where all of it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fauxto.metrics import Interval, ReliabilityBin
+
+
+class Mistake(NamedTuple):
+    """An image that was answered wrongly.
+
+    Attributes:
+        path: Its place inside the data.
+        label: "real" or "fake": what it is.
+        p_fake: What the detector said.
+        image: uint8, shape (h, w, 3).
+    """
+
+    path: str
+    label: str
+    p_fake: float
+    image: np.ndarray
+
+
+@dataclass(frozen=True)
+class ImageScores:
+    """What the detector said of every image; all arrays have one entry per image.
+
+    Attributes:
+        path: Each image's place inside the data.
+        generator: What made it; empty for photographs and where it is unknown.
+        is_fake: Bool, shape (n,).
+        logit: Float, shape (n,); before calibration.
+        p_fake: Float, shape (n,), in [0, 1].
+        called_fake: Bool, shape (n,); ``p_fake >= threshold``.
+    """
+
+    path: tuple[str, ...]
+    generator: tuple[str, ...]
+    is_fake: np.ndarray
+    logit: np.ndarray
+    p_fake: np.ndarray
+    called_fake: np.ndarray
+
+
+@dataclass(frozen=True)
+class GeneratorRow:
+    """How many of one generator's images were found.
+
+    Attributes:
+        generator: Its name.
+        n: Number of its images.
+        found: Share that was called fake, with Wilson's interval.
+    """
+
+    generator: str
+    n: int
+    found: Interval
+
+
+@dataclass(frozen=True)
+class Column:
+    """One set of images and the numbers on it.
+
+    Attributes:
+        name: Such as "test, unseen in train".
+        members: int64, positions in the report's ``ImageScores``.
+        metrics: Name in ``fauxto.metrics`` -> number with interval.
+        confusion: tn, fp, fn and tp with intervals; positive = fake.
+        reliability: What was said and what was true, bin by bin.
+        generators: One row per generator; empty where all fakes come from one.
+    """
+
+    name: str
+    members: np.ndarray
+    n_real: int
+    n_fake: int
+    metrics: Mapping[str, Interval]
+    confusion: Mapping[str, Interval]
+    reliability: tuple[ReliabilityBin, ...]
+    generators: tuple[GeneratorRow, ...] = ()
+
+    @property
+    def n(self) -> int:
+        """Number of images."""
+        return self.n_real + self.n_fake
+
+
+@dataclass(frozen=True)
+class Report:
+    """One detector on one set of data.
+
+    Attributes:
+        detector: Its name.
+        card: Its whole card.
+        data: Where the images came from, in words.
+        note: A sentence that must not be missed, such as that the data are simulated; empty otherwise.
+        threshold: From the card; never from these images.
+        columns: At least one; the first is the headline.
+        scores: Every image that is in a column, once.
+        mistakes: The most confident wrong answers, worst first.
+        caveats: What else a reader should know of these numbers.
+        level: Coverage of the intervals.
+        n_resamples: Of the bootstrap.
+        seed: Of the bootstrap.
+        command: What made this report.
+        date: When, in ISO 8601.
+        environment: Versions and hardware.
+    """
+
+    detector: str
+    card: Mapping[str, Any]
+    data: str
+    note: str
+    threshold: float
+    columns: tuple[Column, ...]
+    scores: ImageScores
+    mistakes: tuple[Mistake, ...] = ()
+    caveats: tuple[str, ...] = ()
+    level: float = 0.95
+    n_resamples: int = 1000
+    seed: int = 0
+    command: str = ""
+    date: str = ""
+    environment: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the numbers and their origin as plain values, ready for JSON; the images' scores are left to the CSV."""
+        return {
+            "detector": self.detector,
+            "data": self.data,
+            "note": self.note,
+            "threshold": self.threshold,
+            "positive_class": "fake",
+            "intervals": {"level": self.level, "method": "percentile bootstrap over images"}
+            | {"n_resamples": self.n_resamples, "seed": self.seed},
+            "columns": [_column_dict(column) for column in self.columns],
+            "caveats": list(self.caveats),
+            "mistakes": [{"path": m.path, "label": m.label, "p_fake": m.p_fake} for m in self.mistakes],
+            "command": self.command,
+            "date": self.date,
+            "environment": dict(self.environment),
+            "card": dict(self.card),
+        }
+
+
+def _column_dict(column: Column) -> dict[str, Any]:
+    return {
+        "name": column.name,
+        "n_real": column.n_real,
+        "n_fake": column.n_fake,
+        "metrics": {name: asdict(metric) for name, metric in column.metrics.items()},
+        "confusion": {name: asdict(count) for name, count in column.confusion.items()},
+        "reliability": [asdict(item) for item in column.reliability],
+        "generators": [asdict(row) for row in column.generators],
+    }

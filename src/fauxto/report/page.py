@@ -1,0 +1,178 @@
+"""A report as one page that needs nothing else: no network, no script, light and dark, on a phone and on paper."""
+
+from __future__ import annotations
+
+import base64
+import io
+from importlib import resources
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from fauxto.errors import missing_extra
+from fauxto.metrics import Interval
+from fauxto.report.contents import Column, Mistake, Report
+from fauxto.report.plots import PLOTS, to_svg
+
+THUMBNAIL_SIDE = 192
+_NONE = "cannot be given"
+# name -> label, meaning, unit
+METRICS: dict[str, tuple[str, str, str]] = {
+    "accuracy": ("Accuracy", "share of all images that were answered right", "%"),
+    "balanced_accuracy": ("Balanced accuracy", "the same, both classes counting equally", "%"),
+    "precision": ("Precision", "of the images called fake, the share that is fake", "%"),
+    "recall": ("Recall", "of the fake images, the share that was called fake", "%"),
+    "f1": ("F1", "harmonic mean of precision and recall", "%"),
+    "false_alarm_rate": ("False alarms", "of the photographs, the share that was called fake; lower is better", "%"),
+    "roc_auc": ("ROC AUC", "chance that a fake scores above a photograph; no threshold needed", ""),
+    "average_precision": ("Average precision", "precision, averaged over all recalls; no threshold needed", ""),
+    "expected_calibration_error": ("Calibration error", "how far p_fake lies from the truth on average; lower is better", "%"),
+}
+_DOT = "the dot is the card's threshold {threshold}."
+_CAPTIONS = {
+    "confusion": "How often each answer was given to {images}, called fake from p_fake {threshold} on; "
+    "the small numbers are {level} intervals.",
+    "histogram": "What was said of photographs and of fakes: p_fake of {images} in 40 bins, the count on a logarithmic scale.",
+    "roc": "Fakes found against false alarms at every threshold, drawn from {images}; " + _DOT,
+    "precision_recall": "Precision against recall at every threshold, drawn from {images}; " + _DOT,
+    "reliability": "Can p_fake be taken at its word? {images} in 15 equal bins of p_fake, with Wilson's {level} intervals; "
+    "on the dotted line it can.",
+}
+
+
+def to_html(report: Report) -> str:
+    """Return the page; every text that comes from data is escaped.
+
+    Raises:
+        MissingExtraError: matplotlib or jinja2 is not installed.
+    """
+    try:
+        import jinja2
+    except ImportError as error:
+        raise missing_extra("train", "jinja2") from error
+    text = resources.files("fauxto").joinpath("templates/report.html").read_text(encoding="utf-8")
+    jinja = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return jinja.from_string(text).render(**_context(report))
+
+
+def _context(report: Report) -> dict[str, Any]:
+    head = report.columns[0]
+    trained_on = report.card.get("trained_on", {})
+    rows = [_metric_row(name, report) for name in METRICS] + [_count_row(key, label, report) for key, label in _COUNTS]
+    return {
+        "report": report,
+        "head": head,
+        "is_simulated": "simulat" in report.note.lower(),
+        "headline": _headline(head.metrics["accuracy"], report.level),
+        "guessing": f"{100 * max(head.n_real, head.n_fake) / head.n:.1f} %",
+        "waffles": _waffles(head),
+        "level": _level(report),
+        "rows": rows,
+        "reasons": list(dict.fromkeys(cell["reason"] for row in rows for cell in row["cells"] if cell["reason"])),
+        "figures": [_figure(name, report) for name in PLOTS],
+        "mistakes": [_gallery(label, report) for label in ("real", "fake")],
+        "trained_on": trained_on,
+        "generators": ", ".join(trained_on.get("generators", [])),
+        "scope": report.card.get("scope", {}),
+        "found": [(column.name, [(row, _text(row.found, "%")) for row in column.generators]) for column in report.columns],
+        "packages": report.environment.get("packages", {}),
+    }
+
+
+_COUNTS = (
+    ("tn", "Photographs, called photographs"),
+    ("fp", "Photographs, called fake"),
+    ("fn", "Fakes, called photographs"),
+    ("tp", "Fakes, called fake"),
+)
+
+
+def _headline(accuracy: Interval, level: float) -> dict[str, str]:
+    value, low, high = accuracy.value, accuracy.low, accuracy.high
+    assert value is not None  # there is at least one image
+    assert low is not None  # and then accuracy is defined in every resample
+    assert high is not None
+    return {"value": f"{100 * value:.1f} %", "interval": f"{100 * level:g} % interval {100 * low:.1f}–{100 * high:.1f}"}
+
+
+def _waffles(column: Column) -> list[dict[str, Any]]:
+    """Return both kinds of error as so many of a hundred."""
+    recall, alarms = column.metrics["recall"].value, column.metrics["false_alarm_rate"].value
+    waffles = []
+    if alarms is not None:
+        waffles.append(_waffle(alarms, "photographs", ("is taken for AI", "are taken for AI")))
+    if recall is not None:
+        waffles.append(_waffle(1 - recall, "AI-generated images", ("slips through", "slip through")))
+    return waffles
+
+
+def _waffle(rate: float, of: str, verbs: tuple[str, str]) -> dict[str, Any]:
+    n = round(100 * rate)
+    words = "none" if rate == 0 else "fewer than 1" if n == 0 else "all" if rate == 1 else f"about {n}"
+    return {"of": of, "n_wrong": n, "words": words, "verb": verbs[n > 1]}
+
+
+def _metric_row(name: str, report: Report) -> dict[str, Any]:
+    label, meaning, unit = METRICS[name]
+    return {"label": label, "meaning": meaning, "cells": [_text(column.metrics[name], unit) for column in report.columns]}
+
+
+def _count_row(key: str, label: str, report: Report) -> dict[str, Any]:
+    return {"label": label, "meaning": "", "cells": [_text(column.confusion[key], "images") for column in report.columns]}
+
+
+def _text(number: Interval, unit: str) -> dict[str, str]:
+    """Return a number as value, interval and, where something is missing, the reason."""
+    value = _NONE if number.value is None else _number(number.value, unit) + (" %" if unit == "%" else "")
+    has_ends = number.low is not None and number.high is not None
+    ends = f"{_number(number.low or 0.0, unit)}–{_number(number.high or 0.0, unit)}" if has_ends else ""
+    return {"value": value, "ends": ends, "reason": number.reason}
+
+
+def _number(value: float, unit: str) -> str:
+    if unit == "images":
+        return f"{value:,.0f}"
+    return f"{100 * value:.2f}" if unit == "%" else f"{value:.4f}"
+
+
+def _figure(name: str, report: Report) -> dict[str, Any]:
+    from markupsafe import Markup  # comes with jinja2
+
+    column = report.columns[0]
+    images = f"{column.n:,} images ({column.n_real:,} real, {column.n_fake:,} fake; {column.name})"
+    caption = _CAPTIONS[name].format(images=images, threshold=f"{report.threshold:g}", level=_level(report))
+    # The drawing is made here from numbers, and matplotlib escapes the names in it.
+    return {"name": name, "svg": Markup(to_svg(name, report, description=caption)), "caption": caption}  # noqa: S704
+
+
+def _level(report: Report) -> str:
+    return f"{100 * report.level:g} %"
+
+
+def _gallery(label: str, report: Report) -> dict[str, Any]:
+    titles = {"real": "Photographs that it took for AI", "fake": "AI-generated images that it took for photographs"}
+    shown = [_thumbnail(mistake) for mistake in report.mistakes if mistake.label == label]
+    return {"label": label, "title": titles[label], "images": shown}
+
+
+def _thumbnail(mistake: Mistake) -> dict[str, Any]:
+    image = Image.fromarray(np.ascontiguousarray(mistake.image))
+    image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+    stream = io.BytesIO()
+    image.save(stream, format="PNG")
+    source = "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
+    alternative = f"{mistake.path}, {mistake.image.shape[1]} × {mistake.image.shape[0]} pixels"
+    return {"source": source, "path": mistake.path, "p_fake": _certainty(mistake.p_fake), "alternative": alternative}
+
+
+def _certainty(p_fake: float) -> str:
+    """Return p_fake so that neither 0 nor 1 is claimed by rounding.
+
+    Example:
+        >>> _certainty(0.99996), _certainty(0.25), _certainty(0.00001)
+        ('> 0.999', '0.250', '< 0.001')
+    """
+    if p_fake > 0.9995:
+        return "> 0.999"
+    return "< 0.001" if p_fake < 0.0005 else f"{p_fake:.3f}"

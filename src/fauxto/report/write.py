@@ -1,0 +1,64 @@
+"""A report's files: report.json, scores.csv, five pictures and, last, report.html."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+
+from fauxto.report.contents import Report
+from fauxto.report.page import to_html
+from fauxto.report.plots import PLOTS, to_png
+from fauxto.runs import write_text, write_whole
+
+
+def write_report(report: Report, folder: Path) -> Path:
+    """Write a report; every file is whole, and files of an older report in the same folder are replaced.
+
+    Returns:
+        The page, ``folder / "report.html"``; it needs no other file and no network.
+
+    Raises:
+        MissingExtraError: matplotlib or jinja2 is not installed; nothing was written.
+        DiskFullError: There was no room; the page, which is written last, is then missing or the older one.
+    """
+    page = to_html(report)
+    pictures = {name: to_png(name, report) for name in PLOTS}
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / "report.json", _clean(json.dumps(report.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)) + "\n")
+    write_text(folder / "scores.csv", _clean(scores_csv(report)))
+    for name, payload in pictures.items():
+        _write_bytes(folder / f"{name}.png", payload)
+    write_text(folder / "report.html", _clean(page))
+    return folder / "report.html"
+
+
+def scores_csv(report: Report) -> str:
+    """Return every image's path, label, generator, columns, logit, p_fake and verdict as CSV.
+
+    One field per column of the report says with 1 or 0 whether the image is in it.
+    """
+    scores = report.scores
+    inside = np.zeros((len(report.columns), len(scores.path)), int)
+    for row, column in zip(inside, report.columns, strict=True):
+        row[column.members] = 1
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    names = [f"in: {column.name}" for column in report.columns]
+    writer.writerow(["path", "label", "generator", *names, "logit", "p_fake", "verdict"])
+    labels, verdicts = (np.where(flags, "fake", "real").tolist() for flags in (scores.is_fake, scores.called_fake))
+    numbers = (scores.logit.tolist(), scores.p_fake.tolist(), verdicts)
+    writer.writerows(zip(scores.path, labels, scores.generator, *inside.tolist(), *numbers, strict=True))
+    return text.getvalue()
+
+
+def _write_bytes(path: Path, payload: bytes) -> None:
+    write_whole(path, lambda part: part.write_bytes(payload))
+
+
+def _clean(text: str) -> str:
+    r"""Return text that UTF-8 can hold: a file name with stray bytes is shown with ``\udc..`` instead of ending the report."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -1,0 +1,102 @@
+"""``fauxto check``: output for people and programs, and exit codes that a script can use."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fauxto import Detector
+from fauxto.cli import main
+from fauxto.cli.check import exit_code
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Call the command line in this process; return exit code, stdout and stderr."""
+
+    def call(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["fauxto", *map(str, words)])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        out = capsys.readouterr()
+        return int(stopped.value.code or 0), out.out, out.err
+
+    return call
+
+
+@pytest.fixture
+def images(image_folder: Path) -> tuple[Path, Path]:
+    real, fake = (next(iter(sorted((image_folder / "test" / name).iterdir()))) for name in ("REAL", "FAKE"))
+    return real, fake
+
+
+@pytest.mark.parametrize(
+    ("found", "code"),
+    [(["real"], 0), (["real", "fake"], 10), (["unsure", "real"], 11), (["unsure", "fake"], 10), (["fake", None], 4)],
+)
+def test_exit_codes(found: list[str | None], code: int) -> None:
+    assert exit_code([{"verdict": verdict, "error": "" if verdict else "damaged"} for verdict in found]) == code
+
+
+def test_json_matches_the_api(run: Run, run_folder: Path, images: tuple[Path, Path]) -> None:
+    code, out, _ = run("check", *images, "--detector", run_folder, "--json")
+    rows = json.loads(out)["images"]
+    expected = Detector.load(run_folder).predict(images)
+    assert [row["p_fake"] for row in rows] == [answer.p_fake for answer in expected]
+    assert code == exit_code(rows)
+
+
+def test_csv_of_a_folder_lists_its_images_in_order(run: Run, run_folder: Path, image_folder: Path) -> None:
+    _, out, _ = run("check", image_folder / "test", "--detector", run_folder, "--csv")
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert len(rows) == 24
+    assert [row["image"] for row in rows] == sorted(row["image"] for row in rows)
+
+
+def test_table_names_each_image_and_the_reason(run: Run, run_folder: Path, images: tuple[Path, Path], tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((200, 300, 3), np.uint8)).save(tmp_path / "[large].png")
+    code, out, _ = run("check", images[0], tmp_path / "[large].png", "--detector", run_folder)
+    folded = "".join(out.replace("│", " ").split())
+    assert "[large].png" in folded  # brackets are no markup
+    assert "unsure" in out
+    assert code in (10, 11)
+
+
+def test_bad_images_are_named_and_the_batch_goes_on(run: Run, run_folder: Path, images: tuple[Path, Path], tmp_path: Path) -> None:
+    (tmp_path / "zero.jpg").touch()
+    (tmp_path / "text.jpg").write_text("not an image")
+    (tmp_path / "cut.jpg").write_bytes(images[0].read_bytes()[:300])
+    code, out, _ = run("check", tmp_path, tmp_path / "missing.png", images[1], "--detector", run_folder, "--json")
+    rows = {Path(row["image"]).name: row for row in json.loads(out)["images"]}
+    assert code == 4
+    assert all(rows[name]["error"] for name in ("zero.jpg", "text.jpg", "cut.jpg", "missing.png"))
+    assert rows[images[1].name]["verdict"] in ("real", "fake")
+
+
+def test_standard_input(run: Run, run_folder: Path, images: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    stdin = io.TextIOWrapper(io.BytesIO(images[0].read_bytes()))
+    monkeypatch.setattr(sys, "stdin", stdin)
+    _, out, _ = run("check", "-", "--detector", run_folder, "--json")
+    assert json.loads(out)["images"][0]["p_fake"] == Detector.load(run_folder).predict([images[0]])[0].p_fake
+
+
+def test_wrong_calls_end_in_one_sentence(run: Run, run_folder: Path, images: tuple[Path, Path], tmp_path: Path) -> None:
+    for words, code, message in (
+        (("check", images[0], "--detector", tmp_path / "nowhere"), 6, "no detector"),
+        (("check", tmp_path, "--detector", run_folder), 2, "holds no image"),
+        (("check", images[0], "--detector", run_folder, "--json", "--csv"), 2, "choose one"),
+    ):
+        got, out, err = run(*words)
+        assert (got, out) == (code, "")
+        assert message in err
+        assert err.count("\n") == 1

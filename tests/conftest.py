@@ -1,0 +1,72 @@
+"""What several tests need: small generated images, a small store, and one small trained detector for the whole session."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fauxto.config import preset
+from fauxto.data.sources import open_source
+from fauxto.data.store import Store, open_store
+
+REAL_DATA = os.environ.get("FAUXTO_DATA")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    skip = pytest.mark.skip(reason="real data are not here (FAUXTO_DATA)")
+    for item in items:
+        if "realdata" in item.keywords and not REAL_DATA:
+            item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder that holds the real CIFAKE; only for tests marked realdata."""
+    assert REAL_DATA is not None
+    return Path(REAL_DATA)
+
+
+def make_images(folder: Path, *, n_train: int, n_test: int, size: int = 32) -> Path:
+    """Write smooth "real" and noisy "fake" JPEG images in CIFAKE's layout."""
+    rng = np.random.default_rng(0)
+    for split, n_images in (("train", n_train), ("test", n_test)):
+        for label, noise in (("REAL", 0), ("FAKE", 60)):
+            (folder / split / label).mkdir(parents=True, exist_ok=True)
+            for number in range(n_images):
+                base = rng.integers(40, 200, 3) + np.linspace(0, 40, size)[:, None, None]
+                pixels = np.clip(base + rng.normal(0, noise + 1, (size, size, 3)), 0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(folder / split / label / f"{number:04d}.jpg", quality=75)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def image_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """32 training and 12 test images per class, in CIFAKE's layout."""
+    return make_images(tmp_path_factory.mktemp("images"), n_train=32, n_test=12)
+
+
+@pytest.fixture(scope="session")
+def store(image_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """The decoded store of ``image_folder``."""
+    return open_store(open_source(image_folder), cache=tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def run_folder(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished training run of two short epochs, with its detector; treat it as read-only."""
+    from fauxto.training import train
+
+    folder = tmp_path_factory.mktemp("runs") / "small"
+    train(store, preset("notebook", batch_size=8, max_epochs=2, n_threads=1), folder, shown=False)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep tests away from the user's cache; real data keep the shared one, since decoding them takes a while."""
+    if not REAL_DATA:
+        monkeypatch.setenv("FAUXTO_CACHE", str(tmp_path / "cache"))
