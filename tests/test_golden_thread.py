@@ -31,7 +31,9 @@ def p_fake_of_network(detector: Detector, store: Store, positions: np.ndarray) -
     return to_p_fake(logits.numpy(), temperature=detector.temperature)
 
 
-def p_fake_of_command_line(folder: Path, run_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> list[float]:
+def p_fake_of_command_line(
+    folder: Path, run_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> list[float]:
     monkeypatch.setattr("sys.argv", ["fauxto", "check", str(folder), "--detector", str(run_folder), "--json"])
     with pytest.raises(SystemExit):
         main()
@@ -39,7 +41,12 @@ def p_fake_of_command_line(folder: Path, run_folder: Path, monkeypatch: pytest.M
 
 
 def follow_the_thread(
-    store: Store, positions: np.ndarray, run_folder: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    store: Store,
+    positions: np.ndarray,
+    run_folder: Path,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     for number, position in enumerate(positions):
         Image.fromarray(store.image(position)).save(folder / f"{number:05d}.png")

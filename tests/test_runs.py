@@ -76,7 +76,7 @@ def test_a_full_disk_leaves_nothing_and_keeps_the_old_file(tmp_path, error, ther
         part.write_text("half")
         raise error
 
-    with pytest.raises(DiskFullError, match="the disk is full: .*a.txt was not written; free some space") as caught:
+    with pytest.raises(DiskFullError, match=r"the disk is full: .*a\.txt was not written; free some space") as caught:
         write_whole(path, half)
     assert caught.value.__cause__ is error
     assert [p.name for p in tmp_path.iterdir()] == (["a.txt"] if there_before else [])

@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Detector", "Label", "Prediction", "Verdict"]
 __version__ = "0.1.0"
-_HOMES = {"Detector": "fauxto.detector", "Label": "fauxto.vocabulary", "Prediction": "fauxto.vocabulary", "Verdict": "fauxto.vocabulary"}
+_HOMES = {
+    "Detector": "fauxto.detector",
+    "Label": "fauxto.vocabulary",
+    "Prediction": "fauxto.vocabulary",
+    "Verdict": "fauxto.vocabulary",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -133,12 +133,27 @@ def read_toml(path: Path) -> dict[str, Any]:
         ConfigError: The file is missing or not TOML.
     """
     try:
-        values: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-        return values
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ConfigError(f"{path} is not valid TOML ({error}): mend it") from error
+        text = path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:  # not there, no rights, not UTF-8, a path with a NUL character
         raise ConfigError(f"cannot read the configuration {path} ({error}): give a TOML file in UTF-8") from error
+    return parse_toml(text, where=str(path))
+
+
+def parse_toml(text: str, *, where: str = "this text") -> dict[str, Any]:
+    """Return a TOML text's values.
+
+    Raises:
+        ConfigError: It is not TOML.
+
+    Example:
+        >>> parse_toml("batch_size = 16")
+        {'batch_size': 16}
+    """
+    try:
+        values: dict[str, Any] = tomllib.loads(text)
+        return values
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigError(f"{where} is not valid TOML ({error}): mend it") from error
 
 
 def to_dict(config: Any) -> dict[str, Any]:

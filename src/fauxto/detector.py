@@ -144,23 +144,23 @@ class Detector:
         Raises:
             ImageError: The image cannot be read.
         """
-        pixels = fit_square(_pixels(image), size=self.spec.size)
+        pixels = fit_square(to_pixels(image), size=self.spec.size)
         return np.asarray(self._run(pixels[None], "evidence")[0])
 
     def _prepared(self, image: ImageLike) -> _Prepared | ImageError:
         try:
-            pixels = _pixels(image)
+            pixels = to_pixels(image)
         except ImageError as error:
             return error
-        return _Prepared(fit_square(pixels, size=self.spec.size), self._out_of_scope(*pixels.shape[:2]))
+        return _Prepared(fit_square(pixels, size=self.spec.size), self.out_of_scope(*pixels.shape[:2]))
 
     def _answers(self, waiting: list[_Prepared | ImageError]) -> Iterator[Prediction | ImageError]:
         squares = [item.square for item in waiting if isinstance(item, _Prepared)]
         logits = iter(self.logits(squares).tolist())
         for item in waiting:
-            yield self._prediction(next(logits), item.reason) if isinstance(item, _Prepared) else item
+            yield self.prediction_of(next(logits), item.reason) if isinstance(item, _Prepared) else item
 
-    def _prediction(self, logit: float, reason: str) -> Prediction:
+    def prediction_of(self, logit: float, reason: str) -> Prediction:
         p_fake = float(self.p_fake(np.array(logit)))
         if reason:
             return Prediction(p_fake, logit, Verdict.UNSURE.value, reason)
@@ -168,7 +168,7 @@ class Detector:
         verdict = Verdict.FAKE if p_fake >= self.threshold else Verdict.REAL
         return Prediction(p_fake, logit, verdict.value)
 
-    def _out_of_scope(self, height: int, width: int) -> str:
+    def out_of_scope(self, height: int, width: int) -> str:
         scope = self.card.get("scope", {})
         low, high = scope.get("min_side", 1), scope.get("max_side", float("inf"))
         if low <= min(height, width) and max(height, width) <= high:
@@ -225,7 +225,7 @@ def _find(where: str | Path | None) -> Path:
     return inside if (inside / CARD).is_file() and not (folder / CARD).is_file() else folder
 
 
-def _pixels(image: ImageLike) -> np.ndarray:
+def to_pixels(image: ImageLike) -> np.ndarray:
     """Return uint8 (h, w, 3) for anything that ``predict`` takes."""
     if isinstance(image, np.ndarray):
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fauxto.config import TrainConfig, from_mapping
-from fauxto.data.splits import Positions, make_split
+from fauxto.data.splits import Positions, Split, make_split
 from fauxto.data.store import Store
 from fauxto.errors import DataError
 from fauxto.metrics import all_metrics, confusion_intervals, reliability_bins, wilson
 from fauxto.report import Column, GeneratorRow, ImageScores, Mistake, Report
 from fauxto.runs import environment_record
-from fauxto.vocabulary import Label
 
 if TYPE_CHECKING:
     from fauxto.detector import Detector
@@ -48,7 +47,7 @@ def evaluate(
         seed: Of the bootstrap.
         level: Coverage of the intervals.
         data: Where the images came from, in words.
-        note: A sentence that must not be missed; the card's own note by default.
+        note: A sentence about these images that must not be missed; what the card says of its own data, if these are they.
         command: What the user typed.
         date: When, in ISO 8601; now by default.
         progress: Called with (done, total) images.
@@ -61,7 +60,7 @@ def evaluate(
     bootstrap = {"threshold": detector.threshold, "n_resamples": n_resamples, "seed": seed, "level": level}
     return Report(
         detector=str(detector.card.get("name", "unnamed")), card=detector.card, data=data,
-        note=note or str(detector.card.get("trained_on", {}).get("note", "")), threshold=detector.threshold,
+        note=note or _note_of(detector.card, store), threshold=detector.threshold,
         columns=tuple(_column(name, np.searchsorted(members, np.sort(at)), scores, bootstrap) for name, at in columns.items()),
         scores=scores, mistakes=_mistakes(store, members, scores), caveats=_caveats(detector.card, store, members),
         level=level, n_resamples=n_resamples, seed=seed, command=command,
@@ -77,18 +76,31 @@ def columns_for(card: Mapping[str, Any], store: Store) -> dict[str, Positions]:
     images whose pixels also occur in the data's training part.
 
     Raises:
-        DataError: The split cannot be made.
+        DataError: The split cannot be made, or is not the one of the training.
     """
     trained_on = card.get("trained_on", {})
     is_same = trained_on.get("store") == store.folder.name
     config = from_mapping(TrainConfig, trained_on.get("config", {})) if is_same else TrainConfig()
-    has_parts = {"train", "test"} <= {record.split for record in store.records}
+    has_parts = bool((store.split == "train").any() and (store.split == "test").any())
     if not is_same and not has_parts:
         return {EVERYTHING: np.arange(len(store))}
     split = make_split(store, config)
     if config.split == "official":
         return {TEST: split.test, UNSEEN: split.test_unseen}
+    _check_same_split(split, trained_on)
     return {TEST: split.test}
+
+
+def _check_same_split(split: Split, trained_on: Mapping[str, Any]) -> None:
+    """A drawn test part holds training images if another version of fauxto, which draws otherwise, trained the detector."""
+    expected = (trained_on.get("n_train"), trained_on.get("n_validation"))
+    found = (len(split.train), len(split.validation))
+    if expected != found:
+        raise DataError(
+            f"the detector was trained and validated on {expected[0]} and {expected[1]} images, but its split now gives "
+            f"{found[0]} and {found[1]}, so that the test part may hold training images: evaluate with the version of fauxto "
+            "that trained it, or train again"
+        )
 
 
 def _check_columns(columns: Mapping[str, Positions], *, n_images: int) -> Positions:
@@ -108,11 +120,10 @@ def _scores(detector: Detector, store: Store, members: Positions, progress: Call
     shown = None if progress is None else lambda done: progress(done, len(images))
     logit = detector.logits(images, progress=shown)
     p_fake = detector.p_fake(logit)
-    records = [store.records[at] for at in members.tolist()]
     return ImageScores(
-        path=tuple(record.path for record in records),
-        generator=tuple(record.generator for record in records),
-        is_fake=np.array([record.label is Label.FAKE for record in records]),
+        path=tuple(store.path[members].tolist()),
+        generator=tuple(store.generator[members].tolist()),
+        is_fake=store.is_fake[members],
         logit=logit,
         p_fake=p_fake,
         called_fake=p_fake >= detector.threshold,
@@ -158,14 +169,22 @@ def _mistakes(store: Store, members: Positions, scores: ImageScores) -> tuple[Mi
     return tuple(found)
 
 
+def _note_of(card: Mapping[str, Any], store: Store) -> str:
+    """Return what the card says of the data it was trained on, which holds here only if they are measured again."""
+    trained_on = card.get("trained_on", {})
+    return str(trained_on.get("note", "")) if trained_on.get("store") == store.folder.name else ""
+
+
 def _caveats(card: Mapping[str, Any], store: Store, members: Positions) -> tuple[str, ...]:
     found = []
     trained_on = card.get("trained_on", {})
     if trained_on.get("store") != store.folder.name:
         found.append(
             "These are not the data that the detector was trained on, as far as their content key tells. "
-            "If images of its training set are among them all the same, these numbers are too good."
+            "If they hold images of its training set all the same, these numbers are too good."
         )
+        if trained_on.get("note"):
+            found.append(f"Of its training data the detector's card says: {trained_on['note']}.")
     scope = card.get("scope", {})
     sides = np.stack([store.height[members], store.width[members]])
     outside = (sides.min(axis=0) < scope.get("min_side", 1)) | (sides.max(axis=0) > scope.get("max_side", np.inf))

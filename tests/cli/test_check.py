@@ -72,7 +72,9 @@ def test_table_names_each_image_and_the_reason(run: Run, run_folder: Path, image
     assert code in (10, 11)
 
 
-def test_bad_images_are_named_and_the_batch_goes_on(run: Run, run_folder: Path, images: tuple[Path, Path], tmp_path: Path) -> None:
+def test_bad_images_are_named_and_the_batch_goes_on(
+    run: Run, run_folder: Path, images: tuple[Path, Path], tmp_path: Path
+) -> None:
     (tmp_path / "zero.jpg").touch()
     (tmp_path / "text.jpg").write_text("not an image")
     (tmp_path / "cut.jpg").write_bytes(images[0].read_bytes()[:300])

@@ -158,11 +158,11 @@ def test_map_equals_gradients_taken_by_hand(explainer: Explainer, layer: str):
     logits = net.fc(rest.mean(dim=(2, 3))).squeeze(1)
     (gradient,) = torch.autograd.grad(logits.sum(), hidden)
     raw = (gradient.mean(dim=(2, 3), keepdim=True) * hidden).sum(1).detach().numpy()
+    assert np.abs(raw).max(axis=(1, 2)).min() > 1e-4
     for sign, target in ((1, "fake"), (-1, "real")):
         for at, found in enumerate(explainer.explain(list(images), target=target, layer=layer)):
             positive = np.maximum(sign * raw[at], 0)
-            assert positive.max() > 0
-            np.testing.assert_allclose(found.map, positive / positive.max(), atol=1e-5)
+            np.testing.assert_allclose(found.map, positive / (positive.max() or 1), atol=1e-5)
             assert found.peak == pytest.approx(positive.max(), rel=1e-4)
             assert found.logit == pytest.approx(logits[at].item(), abs=1e-5)
 
@@ -174,10 +174,10 @@ def test_enlarged_map_equals_the_librarys_own_answer(explainer: Explainer):
     library = GradCAM(explainer.network, [explainer.network.backbone.layer2])
     expected = library(x, [BinaryClassifierOutputTarget(1)] * 4)
     library.activations_and_grads.release()
-    comparable = [at for at in range(4) if found[at].map.min() == 0]  # the library also subtracts the minimum
-    assert len(comparable) >= 2
-    for at in comparable:
-        np.testing.assert_allclose(found[at].upsampled(), expected[at], atol=1e-5)
+    for one, other in zip(found, expected, strict=True):
+        # The library stretches the enlarged map from its own minimum to its own maximum; we leave 0 where it is.
+        assert np.ptp(other) > 0.9
+        np.testing.assert_allclose((one.upsampled() - one.upsampled().min()) / np.ptp(one.upsampled()), other, atol=1e-5)
 
 
 def test_targets_differ_and_batches_do_not_mix_images(explainer: Explainer, monkeypatch: pytest.MonkeyPatch):
@@ -233,7 +233,7 @@ def test_network_without_a_large_enough_map_is_refused():
 
 
 def test_unknown_layer_and_target_are_refused_with_what_exists(explainer: Explainer):
-    with pytest.raises(UsageError, match="'backbone.layr2'; did you mean 'backbone.layer2'"):
+    with pytest.raises(UsageError, match=r"'backbone.layr2'; did you mean 'backbone.layer2'"):
         explainer.explain([random_images(1)[0]], layer="backbone.layr2")
     with pytest.raises(UsageError, match="one of fake, real, got 'FAKE'"):
         explainer.explain([random_images(1)[0]], target="FAKE")

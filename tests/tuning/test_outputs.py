@@ -60,7 +60,7 @@ def test_cells() -> None:
     losses, texts = plots.cells(GRID, ROWS)
     # Down: batch size 16, 32; across: learning rate 1e-4, 1e-3; numbers rise although the search lists them otherwise.
     np.testing.assert_array_equal(losses, [[0.25, np.nan], [np.nan, 0.5]])
-    assert texts.tolist() == [["0.2500\n75.00%", "failed"], ["pruned at 3\n0.9000\n75.00%", "0.5000\n75.00%"]]
+    assert texts.tolist() == [["0.2500\n75.00%", "failed"], ["pruned, epoch 3\n0.9000\n75.00%", "0.5000\n75.00%"]]
 
 
 def test_cell_shows_its_best_trial() -> None:

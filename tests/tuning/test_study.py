@@ -92,11 +92,10 @@ def test_killed_while_claiming(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     def killed(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    with opened(tmp_path, tune) as study:
-        with monkeypatch.context() as patch:
-            patch.setattr(study.study if kill_at == "ask" else sys.modules["fauxto.tuning.study"], kill_at, killed)
-            with pytest.raises(KeyboardInterrupt):
-                study.claim()
+    with opened(tmp_path, tune) as study, monkeypatch.context() as patch:
+        patch.setattr(study.study if kill_at == "ask" else sys.modules["fauxto.tuning.study"], kill_at, killed)
+        with pytest.raises(KeyboardInterrupt):
+            study.claim()
     assert drawn(tmp_path, tune, 4) == [tune.point(slot) for slot in (1, 2, 3, 4)]
 
 

@@ -11,11 +11,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from fauxto.config import TrainConfig, from_mapping, read_toml
 from fauxto.data.store import Store
 from fauxto.errors import DiskFullError, TrainingError, UsageError
-from fauxto.training.state import DivergedError, Position
+from fauxto.training.state import DivergedError, Position, check_finite
 from fauxto.tuning import tune, tune_config
 
 SEARCH = {"batch_size": [16, 32], "learning_rate": [1e-3, 1e-4]}
@@ -167,6 +168,12 @@ def test_diverged_trial_is_noted_and_the_study_goes_on(trained: Any, tmp_path: P
     assert found["32", "0.001"]["error"].startswith("the validation loss is not a finite number any more (epoch 2)")
 
 
+def test_training_says_that_it_diverged(tmp_path: Path) -> None:
+    # run_trial tells a diverged trial by this class from what would befall every trial.
+    with pytest.raises(DivergedError, match="not a finite number any more"):
+        check_finite(torch.nn.Linear(1, 1), Position(totals=[math.nan, 0.0, 1.0]), tmp_path)
+
+
 def test_study_without_a_good_trial(trained: Any, tmp_path: Path) -> None:
     trained(lambda config: [math.nan])
     with pytest.raises(TrainingError, match="none of the 4 trials ended well"):
@@ -214,7 +221,10 @@ def test_trial_is_the_same_training_as_train(store: Store, run_folder: Path, tmp
     config = tune_config({"base": {"max_epochs": 2, "n_threads": 1}, "search": {"batch_size": [8, 16]}})
     folder = tmp_path / "study"
     tune(store, config, folder, shown=False)
-    expected = min(float(line["validation_loss"]) for line in csv.DictReader((run_folder / "history.csv").read_text(encoding="utf-8").splitlines()))
+    expected = min(
+        float(line["validation_loss"])
+        for line in csv.DictReader((run_folder / "history.csv").read_text(encoding="utf-8").splitlines())
+    )
     found = {line["batch_size"]: line for line in table(folder)}
     assert float(found["8"]["validation_loss"]) == expected
     assert sorted(path.name for path in folder.glob("trials/*/*")) == sorted(["config.toml", "history.csv", "run.json"] * 2)

@@ -36,7 +36,9 @@ def opened(data: Path | None, *, skip_broken: bool) -> Store:
     from fauxto.data.store import load_data
 
     if data is None:
-        raise UsageError("no data named: give a folder or an archive, or set FAUXTO_DATA; 'fauxto data get cifake' downloads CIFAKE")
+        raise UsageError(
+            "no data named: give a folder or an archive, or set FAUXTO_DATA; 'fauxto data get cifake' downloads CIFAKE"
+        )
     with counting_bar("decoding images") as progress:
         store = load_data(data, skip_broken=skip_broken, progress=progress)
     if store.broken:
@@ -61,3 +63,12 @@ def counting_bar(title: str) -> Iterator[Callable[[int, int], None]]:
 def command_line() -> str:
     """Return what the user typed, with the program's bare name."""
     return shlex.join(["fauxto", *sys.argv[1:]])
+
+
+def note_of(data: Path | None) -> str:
+    """Return the sentence that every report on the embedded data must carry, or nothing."""
+    from fauxto.data.synthetic import NOTE
+
+    readme = data / "README.txt" if data else None
+    is_simulated = readme is not None and readme.is_file() and readme.read_text(encoding="utf-8").startswith(NOTE)
+    return NOTE if is_simulated else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -74,4 +75,31 @@ def info(
 
 
 def _print_info(found: Info, out: Path | None) -> None:
-    raise NotImplementedError
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=f"{found.n_images:,} images", title_justify="left")
+    for heading in ("split", "real", "fake"):
+        table.add_column(heading, justify="left" if heading == "split" else "right")
+    for split, counts in found.counts.items():
+        table.add_row(split, *(f"{counts.get(label, 0):,}" for label in ("real", "fake")))
+    console = Console()
+    console.print(table)
+    for line in _info_lines(found, out):
+        console.print(Text(line))
+
+
+def _info_lines(found: Info, out: Path | None) -> Iterator[str]:
+    yield f"generators   {_counts(found.generators)}"
+    yield f"sizes        {_counts(found.sizes)}{' ...' if found.n_sizes > len(found.sizes) else ''}"
+    yield f"formats      {', '.join(f'{kind} ({_counts(counts)})' for kind, counts in found.formats.items())}"
+    twins = found.duplicates
+    yield f"equal pixels {twins.n_images:,} images in {twins.n_groups:,} groups, {twins.n_images_with_both_labels:,} with both labels"
+    yield f"split audit  {twins.n_test_images_in_train:,} test images have pixels that also stand in train"
+    if out is not None:
+        yield f"written to   {out / 'info.json'}, {out / 'contact-sheet.png'}"
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name or 'not named'} {n:,}" for name, n in counts.items()) or "none"

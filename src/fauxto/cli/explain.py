@@ -19,7 +19,9 @@ def explain(
         Path | None, typer.Option(help="Data set: draw a gallery of right and wrong, real and fake cases of its test part.")
     ] = None,
     target: Annotated[str | None, typer.Option(help="fake or real; the predicted class of each image by default.")] = None,
-    layer: Annotated[str | None, typer.Option(help="Layer to take the map from; the deepest with at least 4x4 by default.")] = None,
+    layer: Annotated[
+        str | None, typer.Option(help="Layer to take the map from; the deepest with at least 4x4 by default.")
+    ] = None,
     n_each: Annotated[int, typer.Option(min=1, max=100, help="Gallery: cases per group.")] = 8,
     seed: Annotated[int, typer.Option(min=0, help="Gallery: seed of the randomly drawn cases.")] = 0,
     skip_broken: SkipBroken = False,

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from fauxto import config as configs
-from fauxto.cli.common import DataFlag, SkipBroken, opened
+from fauxto.cli.common import DataFlag, SkipBroken, note_of, opened
 from fauxto.errors import ConfigError, UsageError
 
 OutFlag = Annotated[Path, typer.Option("--out", help="Run folder: new, or with --resume an interrupted one.")]
@@ -74,27 +74,16 @@ def tune(
     typer.echo(run_study(store, study, out, resume=resume))
 
 
-def note_of(data: Path | None) -> str:
-    """Return the sentence that every report on the embedded data must carry, or nothing."""
-    from fauxto.data.synthetic import NOTE
-
-    readme = data / "README.txt" if data else None
-    is_simulated = readme is not None and readme.is_file() and readme.read_text(encoding="utf-8").startswith(NOTE)
-    return NOTE if is_simulated else ""
-
-
 def _parsed(changes: list[str]) -> dict[str, Any]:
     """Read KEY=VALUE as TOML would; a bare word is a text."""
-    from fauxto.config import tomllib
-
     values: dict[str, Any] = {}
     for change in changes:
         key, equals, value = change.partition("=")
         if not equals or not key.strip().isidentifier():
             raise UsageError(f"--set takes KEY=VALUE, got {change!r}")
         try:
-            values |= tomllib.loads(f"{key.strip()} = {value}")
-        except tomllib.TOMLDecodeError:
+            values |= configs.parse_toml(f"{key.strip()} = {value}")
+        except ConfigError:
             if not value.strip().replace("-", "").isalnum():
                 raise ConfigError(f"--set {key.strip()}: {value!r} is no value; write a number, true, false or a word") from None
             values[key.strip()] = value.strip()

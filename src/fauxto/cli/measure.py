@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fauxto.cli.common import DataFlag, SkipBroken, command_line, counting_bar, opened
+from fauxto.cli.common import DataFlag, SkipBroken, command_line, counting_bar, note_of, opened
 
 if TYPE_CHECKING:
     from fauxto.metrics import Interval
@@ -39,13 +39,14 @@ def evaluate(
     from fauxto.runs import new_folder
 
     loaded = Detector.load(detector)
-    new_folder(out, overwrite_hint="choose another --out")
     store = opened(data, skip_broken=skip_broken)
     columns = columns_for(loaded.card, store)
+    new_folder(out, overwrite_hint="choose another --out")
     with counting_bar("scoring images") as progress:
         report = measure(
-            loaded, store, columns, n_resamples=n_resamples, data=Path(str(data)).name, command=command_line(), progress=progress
-        )
+            loaded, store, columns, n_resamples=n_resamples, data=Path(str(data)).name, note=note_of(data),
+            command=command_line(), progress=progress,
+        )  # fmt: skip
     page = write_report(report, out)
     if as_json:
         print(json.dumps(report.to_dict(), indent=2))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -47,8 +46,7 @@ def decoded(payloads: Iterator[tuple[int, Payload]]) -> Iterator[tuple[int, int,
     """
     n_workers = os.cpu_count() or 1
     waiting: deque[Future[list[tuple[int, Payload, Pixels | str | None]]]] = deque()
-    # The decoder's own catch_warnings are not safe among threads; this one puts the filters back in the end.
-    with warnings.catch_warnings(), ThreadPoolExecutor(n_workers) as pool:
+    with ThreadPoolExecutor(n_workers) as pool:
         for chunk in _chunks(payloads):
             waiting.append(pool.submit(_decode_chunk, chunk))
             if len(waiting) > 2 * n_workers:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
@@ -37,7 +38,7 @@ _AGAIN = "run the same command again and the download goes on where it stopped"
 
 
 def get_cifake(folder: Path | None = None, *, shown: bool = True) -> Path:
-    """Download CIFAKE (105 MB, 120,000 files) unless it is there already, and check that it is complete.
+    """Download CIFAKE (120,000 files) unless it is there already, and check that it is complete.
 
     Args:
         folder: Where to put it; kagglehub's own cache by default, which other programs share.
@@ -59,7 +60,8 @@ def get_cifake(folder: Path | None = None, *, shown: bool = True) -> Path:
 
         cache = Path(folder or get_cache_folder())
         with disk_errors_named(cache):
-            found = Path(_patiently(partial(kagglehub.dataset_download, HANDLE), cache, shown=shown))
+            download = partial(kagglehub.dataset_download, HANDLE)
+            found = Path(_patiently(download, cache, n_attempts=N_ATTEMPTS, wait_s=FIRST_WAIT_S, shown=shown))
     _check_complete(found)
     return found
 
@@ -78,14 +80,12 @@ def _settings(kagglehub: ModuleType, folder: Path | None, *, shown: bool) -> Ite
 
     It has no arguments for these: its cache is named by the environment, and its ``output_dir`` cannot resume.
     """
-    log = logging.getLogger("kagglehub")
     with ExitStack() as undo:
         if folder is not None:
             undo.enter_context(_swapped(os.environ, "KAGGLEHUB_CACHE", str(folder)))
         if not shown:
             undo.enter_context(_swapped(vars(kagglehub.clients), "tqdm", partial(kagglehub.clients.tqdm, disable=True)))
-        undo.enter_context(_swapped(vars(log), "level", logging.INFO if shown else logging.WARNING))
-        undo.enter_context(_swapped(vars(log), "handlers", [logging.StreamHandler(sys.stderr)]))
+        undo.enter_context(_logging_to_stderr(level=logging.INFO if shown else logging.WARNING))
         undo.enter_context(redirect_stdout(sys.stderr))  # stdout is for answers
         undo.enter_context(_bounded_waits())
         yield
@@ -103,6 +103,19 @@ def _swapped(place: Any, name: str, value: Any) -> Iterator[None]:
             del place[name]
         else:
             place[name] = before
+
+
+@contextmanager
+def _logging_to_stderr(*, level: int) -> Iterator[None]:
+    log = logging.getLogger("kagglehub")
+    before = log.level, log.handlers
+    log.setLevel(level)
+    log.handlers = [logging.StreamHandler(sys.stderr)]
+    try:
+        yield
+    finally:
+        log.setLevel(before[0])
+        log.handlers = before[1]
 
 
 @contextmanager
@@ -130,29 +143,31 @@ def _bounded_waits() -> Iterator[None]:
             answer.close()
 
 
-def _patiently(download: Callable[[], str], cache: Path, *, shown: bool) -> str:
+def _patiently(download: Callable[[], str], cache: Path, *, n_attempts: int, wait_s: float, shown: bool) -> str:
     """Try again after a cut connection or a busy server, each time from where the last try stopped."""
-    for attempt in range(1, N_ATTEMPTS + 1):
-        try:
-            return download()
-        except Exception as error:  # the client, requests, zipfile and the system each raise their own kinds
-            told = _told(error, cache)
-            if told is None:
-                raise
-            if attempt == N_ATTEMPTS or not _is_passing(error):
-                raise told from error
-            wait_s = FIRST_WAIT_S * 2 ** (attempt - 1)
-            if shown:
-                print(f"the connection broke ({type(error).__name__}); going on in {wait_s:.0f} s", file=sys.stderr)
-            time.sleep(wait_s)
-    raise AssertionError("the last attempt returns or raises")
+    try:
+        return download()
+    except Exception as error:  # the client, requests, zipfile and the system each raise their own kinds
+        told = _told(error, cache)
+        if told is None:
+            raise
+        if n_attempts == 1 or not _is_passing(error):
+            raise told from error
+        if shown:
+            print(f"the connection broke ({type(error).__name__}); going on in {wait_s:.0f} s", file=sys.stderr)
+    time.sleep(wait_s)
+    return _patiently(download, cache, n_attempts=n_attempts - 1, wait_s=2 * wait_s, shown=shown)
 
 
 def _is_passing(error: Exception) -> bool:
     import requests
 
     status = _status(error)
-    return status == 429 or status >= 500 if status else isinstance(error, requests.RequestException)
+    return (
+        status == 429 or status >= 500
+        if status
+        else isinstance(error, requests.RequestException) and not isinstance(error, ValueError)
+    )
 
 
 def _told(error: Exception, cache: Path) -> FauxtoError | None:
@@ -162,15 +177,17 @@ def _told(error: Exception, cache: Path) -> FauxtoError | None:
 
     if isinstance(error, requests.HTTPError) and _status(error):
         return _refused(_status(error))
-    if isinstance(error, requests.RequestException):
-        return NetworkError(f"Kaggle cannot be reached ({_short(error)}): check the connection, then {_AGAIN}; {_BY_HAND}")
     is_not_an_archive = isinstance(error, ValueError) and "archive type" in str(error)
     if is_not_an_archive or isinstance(error, (DataCorruptionError, zipfile.BadZipFile, tarfile.TarError, EOFError)):
         _remove_archives(cache)
         return NetworkError(f"the download was damaged on its way and has been removed: run the same command again, {_BY_HAND}")
     if isinstance(error, ValueError) and "credentials" in str(error):
         return UsageError(f"{error}: mend or remove that file; CIFAKE is public and needs no account")
-    if isinstance(error, OSError) and not _is_full(error):
+    if isinstance(error, ValueError):
+        return NetworkError(f"Kaggle did not answer as expected ({_short(error)}): try again later, {_BY_HAND}")
+    if isinstance(error, requests.RequestException):
+        return NetworkError(f"Kaggle cannot be reached ({_short(error)}): check the connection, then {_AGAIN}; {_BY_HAND}")
+    if isinstance(error, OSError) and error.errno not in (errno.ENOSPC, errno.EDQUOT):
         return UsageError(f"{cache} cannot be written ({error.strerror or error}): name another folder with --out")
     return None
 
@@ -188,16 +205,6 @@ def _refused(status: int) -> NetworkError:
 def _status(error: Exception) -> int:
     response = getattr(error, "response", None)
     return int(response.status_code) if response is not None else 0
-
-
-def _is_full(error: Exception) -> bool:
-    try:
-        with disk_errors_named(Path()):
-            raise error
-    except FauxtoError:
-        return True
-    except Exception:
-        return False
 
 
 def _remove_archives(cache: Path) -> None:

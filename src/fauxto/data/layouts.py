@@ -77,7 +77,7 @@ def records_from_manifest(text: str, *, where: str) -> list[ImageRecord]:
             raise DataError(f"{where}: the manifest needs the columns path and label, separated by commas; it has {came}")
         rows = [_record_from_row(row, f"{where}: line {reader.line_num} of the manifest") for row in reader]
     except csv.Error as error:
-        raise DataError(f"{where}: line {reader.line_num} of the manifest is not CSV ({error}): mend it") from error
+        raise DataError(f"{where}: the manifest is not CSV after line {reader.line_num} ({error}): mend it") from error
     if not rows:
         raise DataError(f"{where}: the manifest lists no image: give one line per image below path,label")
     return rows

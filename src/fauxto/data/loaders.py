@@ -41,9 +41,16 @@ def train_batches(
     """Yield shuffled, augmented batches of one epoch from ``first_step`` on.
 
     Args:
+        store: Decoded images.
+        positions: Those of the training part.
+        spec: What the network's input must be.
         batch_size: Images per step and process.
         horizontal_flip: Probability of mirroring an image.
-        rank: This process's number among ``world_size`` that share the epoch.
+        seed: With ``epoch``, decides order and augmentation.
+        epoch: Counted from 0.
+        first_step: Where an interrupted epoch goes on.
+        rank: This process's number.
+        world_size: How many processes share the epoch.
 
     Yields:
         Images float32 (n, 3, size, size) and labels float32 (n,), 1 = fake.
@@ -71,5 +78,9 @@ def flipped(images: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
     Args:
         images: (n, c, h, w).
         chosen: Bool, (n,).
+
+    Example:
+        >>> flipped(torch.tensor([[[[1, 2]]], [[[3, 4]]]]), torch.tensor([True, False])).flatten().tolist()
+        [2, 1, 3, 4]
     """
     return torch.where(chosen.view(-1, 1, 1, 1), images.flip(3), images)

@@ -149,6 +149,7 @@ def open_store(
     home = _home(cache)
     fingerprint = source.stat_fingerprint()
     with _cache_errors_named(home):
+        (home / "keys").mkdir(parents=True, exist_ok=True)
         key = _noted(home, fingerprint)
         if not key:
             key = source.content_key()
@@ -223,7 +224,6 @@ def _cache_errors_named(home: Path) -> Iterator[None]:
 
 def _build(source: Source, folder: Path, fingerprint: str, progress: Progress) -> None:
     """Decode into a private neighbour, then rename: a second builder or a kill never leaves half a store in place."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
     _sweep(folder.parent)
     private = folder.parent / f"building-{uuid.uuid4().hex}"
     private.mkdir()

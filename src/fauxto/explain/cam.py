@@ -210,7 +210,7 @@ class Explainer:
 
     def _explain_batch(self, images: Sequence[ImageLike], target: str | None, layer: str) -> list[Explanation]:
         detector = self.detector
-        pixels = [detectors._pixels(image) for image in images]
+        pixels = [detectors.to_pixels(image) for image in images]
         squares = np.stack([fit_square(each, size=detector.spec.size) for each in pixels])
         logits = self._logits(squares)
         is_fake = detector.p_fake(logits) >= detector.threshold
@@ -218,7 +218,7 @@ class Explainer:
         maps = grad_cam(self.network, self._input(squares), targets, layer=layer)
         found = []
         for at, image in enumerate(images):
-            said = detector._prediction(float(logits[at]), detector._out_of_scope(*pixels[at].shape[:2]))
+            said = detector.prediction_of(float(logits[at]), detector.out_of_scope(*pixels[at].shape[:2]))
             source = str(image).encode(errors="backslashreplace").decode() if isinstance(image, (str, Path)) else ""
             where = (squares[at], *scaled(maps[at]), targets[at], target is None, layer)
             found.append(Explanation(*where, said.p_fake, said.logit, said.verdict, self.name, source))

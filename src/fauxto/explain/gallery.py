@@ -286,15 +286,14 @@ def _sheet(title: str, strips: list[Image.Image], about: list[str]) -> Image.Ima
 
 
 def _page(explainer: Explainer, layer: str, counts: str, sections: list[str]) -> str:
-    height, width = explainer.map_sizes[layer]
+    size = "x".join(map(str, explainer.map_sizes[layer]))
     return PAGE.format(
         title=escape(f"Where {explainer.detector.card.get('name', 'a detector')} looks"),
-        caption=escape(f"Grad-CAM, map {height}x{width}, layer {layer}, detector {explainer.name}"),
+        caption=escape(f"Grad-CAM, map {size}, layer {layer}, detector {explainer.name}"),
         counts=escape(counts), how=escape(HOW_TO_READ), bar=_data_uri(colour_bar(200, 14)), sections="\n".join(sections),
     )  # fmt: skip
 
 
 def _data_uri(image: Image.Image) -> str:
-    stream = io.BytesIO()
-    image.save(stream, "PNG", optimize=True)
+    image.save(stream := io.BytesIO(), "PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()

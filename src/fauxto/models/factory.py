@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
-
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from fauxto.config import nearest
 from fauxto.errors import ConfigError
 from fauxto.models import nets
 from fauxto.preprocess import PreprocessSpec
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,10 @@ def blueprint(name: str) -> Blueprint:
 
     Raises:
         ConfigError: No network has this name.
+
+    Example:
+        >>> blueprint("resnet18").map_layers[0]
+        'backbone.layer4'
     """
     if name not in MODELS:
         raise ConfigError(f"no model is called {name!r}{nearest(name, MODELS)}")
@@ -53,7 +58,11 @@ def build(name: str, **options: Any) -> nn.Module:
     """Return an untrained network.
 
     Raises:
-        ConfigError: The name or an option is unknown.
+        ConfigError: The name, an option or its value is unknown.
+
+    Example:
+        >>> sum(weight.numel() for weight in build("resnet18", stem="imagenet").parameters())
+        11177025
     """
     try:
         return blueprint(name).build(**options)

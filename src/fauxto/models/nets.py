@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import torch
-import torchvision
-from torch import nn
-
 from fauxto.config import nearest
-from fauxto.errors import ConfigError
+from fauxto.errors import ConfigError, missing_extra
+
+try:
+    import torch
+    import torchvision
+    from torch import nn
+except ImportError as error:
+    raise missing_extra("train", error.name or "torch") from error
 
 STEMS = ("imagenet", "cifar")
 

@@ -80,7 +80,8 @@ def precision_recall(axes: Axes, report: Report, palette: Palette) -> None:
             axes.plot(*line, color=colour, label=f"{column.name}: AP {share}", drawstyle="steps-pre", **style)
     _dot(axes, report, palette, "recall", "precision")
     axes.set(xlabel="fakes found (recall)", ylabel="right among those called fake (precision)", xlim=(0, 1.02), ylim=(0, 1.02))
-    axes.legend(loc="lower left", labelcolor=palette.ink)
+    if axes.get_legend_handles_labels()[0]:  # a curve needs both classes
+        axes.legend(loc="lower left", labelcolor=palette.ink)
 
 
 def reliability(axes: Axes, report: Report, palette: Palette) -> None:

@@ -11,7 +11,8 @@ from fauxto import config as configs
 from fauxto.calibration import fit_temperature, to_p_fake
 from fauxto.checkpoint import MODEL, WEIGHTS, save_tensors, write_card
 from fauxto.export import export_onnx
-from fauxto.runs import environment_record
+from fauxto.runs import environment_record, sweep_parts
+from fauxto.training.processes import device_name
 
 if TYPE_CHECKING:
     from fauxto.training.loop import Loop
@@ -25,10 +26,17 @@ def write_detector(loop: Loop, position: Position, logits: np.ndarray, folder: P
 
     Args:
         loop: The finished loop, with the best epoch's weights in place.
+        position: Where it ended.
         logits: The network's answers on the validation part.
+        folder: The detector folder; one that lies there from before is overwritten.
+        name: The detector's name on its card.
         note: A sentence about the data.
+
+    Raises:
+        DetectorError: The exported model does not give the network's answers.
+        DiskFullError: There was no room; without a card that fits, nothing there passes for a detector.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    sweep_parts(folder)
     network = loop.network.cpu().eval()
     tensors = {key: value.detach().numpy() for key, value in network.state_dict().items()}
     save_tensors(folder / WEIGHTS, tensors)
@@ -59,7 +67,7 @@ def _card(loop: Loop, position: Position, logits: np.ndarray, *, name: str, note
         "threshold": THRESHOLD,
         "scope": _scope(loop),
         "metrics": {"validation_accuracy": float(np.mean((p_fake >= THRESHOLD) == is_fake))},
-        "environment": environment_record(),
+        "environment": environment_record() | {"device": device_name(loop.fabric)},
     }
 
 

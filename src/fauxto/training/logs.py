@@ -13,7 +13,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from fauxto.runs import write_text, write_whole
+from fauxto.errors import missing_extra
+from fauxto.runs import disk_errors_named, write_text, write_whole
 
 History = list[dict[str, float]]
 
@@ -49,11 +50,17 @@ class EpochBar:
     def say(self, line: str) -> None:
         """Print one line beside the bar."""
         if self.shown:
-            self.console.print(line, highlight=False)
+            self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def epoch_line(row: dict[str, float], *, max_epochs: int, is_best: bool) -> str:
-    """Return one finished epoch as a line."""
+    """Return one finished epoch as a line.
+
+    Example:
+        >>> row = dict.fromkeys(("train_loss", "train_accuracy", "validation_loss", "validation_accuracy"), 0.5)
+        >>> epoch_line(row | {"epoch": 2, "images_per_s": 1234.5}, max_epochs=30, is_best=False)
+        'epoch 2/30  loss 0.5000  accuracy 0.5000  validation loss 0.5000  accuracy 0.5000  1,234 images/s'
+    """
     return (
         f"epoch {row['epoch']:.0f}/{max_epochs}  loss {row['train_loss']:.4f}  accuracy {row['train_accuracy']:.4f}  "
         f"validation loss {row['validation_loss']:.4f}  accuracy {row['validation_accuracy']:.4f}  "
@@ -71,14 +78,20 @@ def write_history(folder: Path, history: History) -> None:
 
 
 def log_tensorboard(folder: Path, row: dict[str, float]) -> None:
-    """Append one epoch to the TensorBoard log; steps after it, left by a killed run, are purged."""
-    from torch.utils.tensorboard import SummaryWriter
+    """Append one epoch to the TensorBoard log; steps after it, left by a killed run, are purged.
 
-    epoch = int(row["epoch"])
-    with SummaryWriter(str(folder / "tensorboard"), purge_step=epoch) as writer:  # type: ignore[no-untyped-call]
+    Raises:
+        DiskFullError: There was no room.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise missing_extra("train", "tensorboard") from error
+    epoch, log = int(row["epoch"]), folder / "tensorboard"
+    with disk_errors_named(log), SummaryWriter(str(log), purge_step=epoch) as writer:
         for name, value in row.items():
             if name != "epoch":
-                writer.add_scalar(name, value, epoch)  # type: ignore[no-untyped-call]
+                writer.add_scalar(name, value, epoch)
 
 
 def draw_curves(folder: Path, history: History, *, best_epoch: int) -> Path:

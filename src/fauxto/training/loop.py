@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from fauxto.data.splits import Split
 from fauxto.data.store import Store
 from fauxto.preprocess import PreprocessSpec
 from fauxto.training import logs
-from fauxto.training.state import Position, check_finite, save_best, save_state
+from fauxto.training.processes import on_first, share_buffers, summed
+from fauxto.training.state import Position, check_finite, check_finite_loss, save_best, save_state
 
 _LOOK_EVERY = 50
 _VALIDATION_BATCH = 256
@@ -60,18 +62,16 @@ class Loop:
     def run(self, position: Position) -> None:
         """Train from ``position`` to the end; ``position`` moves along."""
         while not position.is_done:
-            started = time.monotonic()
+            started, n_before = time.monotonic(), position.totals[2]
             self.train_epoch(position)
-            row = self._finished_row(position, time.monotonic() - started)
+            row = self._finished_row(position, time.monotonic() - started, n_before)
             is_best = row["validation_loss"] < _best_loss(position)
             position.history.append(row)
             position.epoch, position.step, position.totals = position.epoch + 1, 0, [0.0, 0.0, 0.0]
             if is_best:
                 position.best_epoch = position.epoch
             position.is_done = _is_done(position, self.config)
-            if self.fabric.is_global_zero:
-                self._keep(position, row, is_best)
-            self.fabric.barrier()
+            on_first(self.fabric, partial(self._keep, position, row, is_best))
             if self.on_epoch is not None:
                 self.on_epoch(position)
 
@@ -91,9 +91,13 @@ class Loop:
             for images, labels in batches:
                 totals += self.step(images.to(fabric.device), labels.to(fabric.device))
                 position.step += 1
-                if position.step % _LOOK_EVERY == 0 or position.step == total:
+                is_due = self._is_due(saved_at)
+                if is_due or position.step % _LOOK_EVERY == 0 or position.step == total:
                     position.totals = totals.tolist()
-                    saved_at = self._look(position, saved_at)
+                    self._look(position)
+                if is_due:
+                    save_state(self.folder, self.network, self.optimizer.optimizer, position)
+                    saved_at = time.monotonic()
 
     def step(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Do one optimizer step; return the sum of losses, the right answers and the images as float64 (3,)."""
@@ -114,30 +118,37 @@ class Loop:
 
     @torch.no_grad()
     def logits(self, positions: np.ndarray) -> np.ndarray:
-        """Return the network's answers: float32, shape (n,); processes share the work."""
-        self.model.eval()
-        answers = torch.zeros(len(positions), device=self.fabric.device)
-        for start in range(self.fabric.global_rank * _VALIDATION_BATCH, len(positions), self.fabric.world_size * _VALIDATION_BATCH):
-            part = positions[start : start + _VALIDATION_BATCH]
-            images = torch.from_numpy(network_input(self.store, part, self.spec)).to(self.fabric.device)
-            answers[start : start + len(part)] = self.model(images).float()
-        return self.fabric.all_reduce(answers, reduce_op="sum").cpu().numpy()  # type: ignore[no-any-return, union-attr]
+        """Return the network's answers: float32, shape (n,); processes share the work.
 
-    def _look(self, position: Position, saved_at: float) -> float:
-        """Move the bar, stop a run that has diverged, and keep the state now and then."""
+        The bare network answers: DDP's wrapper would talk to the other processes in each batch, and they may have fewer.
+        """
+        fabric, network = self.fabric, self.network.eval()
+        share_buffers(fabric, network)
+        answers = torch.zeros(len(positions), device=fabric.device)
+        for start in range(fabric.global_rank * _VALIDATION_BATCH, len(positions), fabric.world_size * _VALIDATION_BATCH):
+            part = positions[start : start + _VALIDATION_BATCH]
+            images = torch.from_numpy(network_input(self.store, part, self.spec)).to(fabric.device)
+            with fabric.autocast():
+                answers[start : start + len(part)] = network(images).float()
+        return fabric.all_reduce(answers, reduce_op="sum").cpu().numpy()  # type: ignore[union-attr]
+
+    def _is_due(self, saved_at: float) -> bool:
+        """Several processes would have to agree on the moment and gather their sums: they save after each epoch only."""
+        is_late = time.monotonic() - saved_at >= self.config.checkpoint_every_s
+        return is_late and self.keeps_weights and self.fabric.world_size == 1
+
+    def _look(self, position: Position) -> None:
+        """Move the bar, and stop a run that has diverged."""
         loss_sum, _, n_images = position.totals
         per_step = self.config.batch_size * self.fabric.world_size
         self.bar.update(position.step, n_images_per_step=per_step, loss=loss_sum / n_images)
         check_finite(self.network, position, self.folder)
-        due = self.keeps_weights and time.monotonic() - saved_at >= self.config.checkpoint_every_s
-        if due and self.fabric.world_size == 1:
-            save_state(self.folder, self.network, self.optimizer.optimizer, position)
-        return time.monotonic() if due else saved_at
 
-    def _finished_row(self, position: Position, seconds: float) -> dict[str, float]:
-        totals = self.fabric.all_reduce(torch.tensor(position.totals, device=self.fabric.device), reduce_op="sum")
-        loss_sum, n_right, n_images = totals.tolist()  # type: ignore[union-attr]
+    def _finished_row(self, position: Position, seconds: float, n_before: float) -> dict[str, float]:
+        """Return the epoch's line of history.csv; ``n_before`` images of it were done before this run was resumed."""
+        loss_sum, n_right, n_images = summed(self.fabric, position.totals)
         validation_loss, validation_accuracy = self.validate()
+        check_finite_loss(validation_loss, position, self.folder)
         return {
             "epoch": position.epoch + 1,
             "train_loss": loss_sum / n_images,
@@ -145,20 +156,20 @@ class Loop:
             "validation_loss": validation_loss,
             "validation_accuracy": validation_accuracy,
             "seconds": seconds,
-            "images_per_s": n_images / seconds,
+            "images_per_s": (n_images - n_before) / max(seconds, 1e-9),
         }
 
     def _keep(self, position: Position, row: dict[str, float], is_best: bool) -> None:
-        """Best weights first, then the state that refers to them: a kill between the two repeats work, nothing more."""
+        """Write the state after all that it stands for: a kill in between repeats work, and nothing is missing later."""
         check_finite(self.network, position, self.folder)
-        if is_best and self.keeps_weights:
-            save_best(self.folder, self.network)
         logs.write_history(self.folder, position.history)
         if not self.keeps_weights:
             return
-        save_state(self.folder, self.network, self.optimizer.optimizer, position)
+        if is_best:
+            save_best(self.folder, self.network)
         logs.log_tensorboard(self.folder, row)
         logs.draw_curves(self.folder, position.history, best_epoch=position.best_epoch)
+        save_state(self.folder, self.network, self.optimizer.optimizer, position)
         self.bar.say(logs.epoch_line(row, max_epochs=self.config.max_epochs, is_best=is_best))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 from torch import nn
 
 from fauxto.checkpoint import load_tensors, save_tensors
-from fauxto.errors import TrainingError
+from fauxto.errors import DetectorError, TrainingError
 
 STATE = "state.safetensors"
 BEST = "best.safetensors"
@@ -56,17 +57,25 @@ def save_state(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer,
 
 
 def load_state(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Position:
-    """Put model and optimizer where ``save_state`` left them; a run that was killed before its first state starts anew."""
-    if not (folder / STATE).exists():
+    """Put model and optimizer where ``save_state`` left them; a run that was killed before its first state starts anew.
+
+    Raises:
+        TrainingError: The state is damaged or is not this model's.
+    """
+    path = folder / STATE
+    if not path.exists():
         return Position()
-    tensors, about = load_tensors(folder / STATE)
-    model.load_state_dict(_part(tensors, "model."))
-    states: dict[int, dict[str, torch.Tensor]] = {}
-    for name, value in _part(tensors, "optimizer.").items():
-        index, key = name.split(".", 1)
-        states.setdefault(int(index), {})[key] = value
-    optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
-    return Position(**about)
+    try:
+        tensors, about = load_tensors(path)
+        model.load_state_dict(_part(tensors, "model."))
+        states: dict[int, dict[str, torch.Tensor]] = {}
+        for name, value in _part(tensors, "optimizer.").items():
+            index, key = name.split(".", 1)
+            states.setdefault(int(index), {})[key] = value
+        optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
+        return Position(**about)
+    except (DetectorError, RuntimeError, ValueError, TypeError) as error:
+        raise TrainingError(f"{path} cannot be used ({_one_line(error)}): start anew with another --out") from error
 
 
 def save_best(folder: Path, model: nn.Module) -> None:
@@ -75,9 +84,16 @@ def save_best(folder: Path, model: nn.Module) -> None:
 
 
 def load_best(folder: Path, model: nn.Module) -> None:
-    """Restore the weights of the best epoch."""
-    tensors, _ = load_tensors(folder / BEST)
-    model.load_state_dict({name: torch.from_numpy(value) for name, value in tensors.items()})
+    """Restore the weights of the best epoch.
+
+    Raises:
+        TrainingError: They are missing, damaged or not this model's.
+    """
+    try:
+        tensors, _ = load_tensors(folder / BEST)
+        model.load_state_dict({name: torch.from_numpy(value) for name, value in tensors.items()})
+    except (DetectorError, RuntimeError) as error:
+        raise TrainingError(f"{folder / BEST} cannot be used ({_one_line(error)}): start anew with another --out") from error
 
 
 def check_finite(model: nn.Module, position: Position, folder: Path) -> None:
@@ -86,13 +102,25 @@ def check_finite(model: nn.Module, position: Position, folder: Path) -> None:
     Raises:
         DivergedError: They are not.
     """
-    loss = torch.tensor(position.totals[0])
-    weights = torch.stack([p.detach().float().sum() for p in model.parameters()]).sum().cpu()
-    if not torch.isfinite(loss) or not torch.isfinite(weights):
+    weights = torch.stack([p.detach().float().sum() for p in model.parameters()]).sum()
+    check_finite_loss(position.totals[0] + float(weights), position, folder)
+
+
+def check_finite_loss(loss: float, position: Position, folder: Path) -> None:
+    """Stop a run whose loss, or whatever stands for it, is no number any more.
+
+    Raises:
+        DivergedError: It is not.
+    """
+    if not math.isfinite(loss):
         raise DivergedError(
             f"the loss is not a finite number any more (epoch {position.epoch + 1}, step {position.step}): "
             f"lower learning_rate; the last good checkpoint stays in {folder}"
         )
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
 
 
 def _part(tensors: dict[str, Any], prefix: str) -> dict[str, torch.Tensor]:

@@ -39,11 +39,10 @@ def draw_heatmap(path: Path, tune: TuneConfig, rows: list[TrialRow]) -> None:
     wanted = [tune.search[name] for name in (down, across) if name]
     figure = Figure(figsize=(2.5 + 1.4 * _n_cells(wanted[-1]), 2.5 + 0.9 * _n_cells(wanted[0])), layout="constrained")
     axes = figure.subplots()
-    if any(isinstance(one, Range) for one in wanted):
-        _draw_points(axes, tune, rows, down, across)
-    else:
-        _draw_cells(axes, tune, rows, down, across)
-    best_over = "" if len(tune.search) <= 2 else ", best over the other parameters"
+    has_cells = not any(isinstance(one, Range) for one in wanted)
+    draw = _draw_cells if has_cells else _draw_points
+    draw(axes, tune, rows, down, across)
+    best_over = ", best over the other parameters" if has_cells and len(tune.search) > 2 else ""
     axes.set_title(f"validation loss (best epoch{best_over})\nand validation accuracy")
     write_whole(path, lambda part: figure.savefig(part, dpi=120, format="png"))
 
@@ -106,9 +105,7 @@ def _draw_cells(axes: Any, tune: TuneConfig, rows: list[TrialRow], down: str, ac
 def _draw_points(axes: Any, tune: TuneConfig, rows: list[TrialRow], down: str, across: str) -> None:
     complete = [row for row in rows if row.state == "complete"]
     others = [row for row in rows if row.state != "complete" and row.values[across] is not None]
-    for key, scale in ((down, axes.set_yscale), (across, axes.set_xscale)):
-        wanted = tune.search.get(key, ())
-        scale("log" if isinstance(wanted, Range) and wanted.log else "linear")
+    axes.margins(0.15)
     if others:
         axes.scatter(*_positions(tune, others, down, across), marker="x", color="grey", label="pruned or failed")
         axes.legend()
@@ -116,12 +113,17 @@ def _draw_points(axes: Any, tune: TuneConfig, rows: list[TrialRow], down: str, a
     points = axes.scatter(*_positions(tune, complete, down, across), c=losses, cmap=_COLOURS, s=60)
     for row, x, y in zip(complete, *_positions(tune, complete, down, across), strict=True):
         axes.annotate(_cell_text(row), (x, y), textcoords="offset points", xytext=(6, 4), fontsize=7)
-    for key, axis in ((down, axes.yaxis), (across, axes.xaxis)):
-        if not isinstance(tune.search.get(key), Range):
-            values = _values(tune, key)
-            axis.set_ticks(range(len(values)), _names(values))
+    for side, key in (("y", down), ("x", across)):
+        _scale(axes, side, tune.search.get(key), _names(_values(tune, key)))
     axes.figure.colorbar(points, ax=axes, label="validation loss")
     axes.set(xlabel=across, ylabel=down)
+
+
+def _scale(axes: Any, side: str, wanted: Any, names: list[str]) -> None:
+    if isinstance(wanted, Range):
+        axes.set(**{f"{side}scale": "log" if wanted.log else "linear", f"{side}lim": (wanted.low, wanted.high)})
+    else:
+        axes.set(**{f"{side}ticks": range(len(names)), f"{side}ticklabels": names})
 
 
 def _positions(tune: TuneConfig, rows: list[TrialRow], down: str, across: str) -> tuple[list[float], list[float]]:
@@ -138,7 +140,7 @@ def _cell_text(row: TrialRow) -> str:
     if row.validation_loss is None or row.state == "failed":
         return row.state
     numbers = f"{row.validation_loss:.4f}\n{row.validation_accuracy:.2%}"
-    return numbers if row.state == "complete" else f"{row.state} at {row.n_epochs}\n{numbers}"
+    return numbers if row.state == "complete" else f"{row.state}, epoch {row.n_epochs}\n{numbers}"
 
 
 def _label_parallel(axes: Any, tune: TuneConfig, low: float, high: float) -> None:
@@ -146,7 +148,8 @@ def _label_parallel(axes: Any, tune: TuneConfig, low: float, high: float) -> Non
         axes.axvline(x, color="black", linewidth=0.8)
         values = _range_ticks(wanted) if isinstance(wanted, Range) else list(wanted)
         for value, name in zip(values, _names(values), strict=True):
-            axes.text(x - 0.03, _height(wanted, value), name, ha="right", va="center", fontsize=9)
+            box = {"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 1}
+            axes.text(x - 0.03, _height(wanted, value), name, ha="right", va="center", fontsize=9, bbox=box)
     last = len(tune.search)
     axes.axvline(last, color="black", linewidth=0.8)
     for share in (0.0, 0.5, 1.0):
@@ -179,9 +182,10 @@ def _n_cells(wanted: Any) -> int:
 
 
 def _values(tune: TuneConfig, key: str) -> list[Any]:
-    """Return a listed parameter's values, numbers in rising order."""
+    """Return a listed parameter's values, numbers in rising order; of a range both ends and the middle."""
     wanted = tune.search.get(key, ("",))
-    assert not isinstance(wanted, Range)
+    if isinstance(wanted, Range):
+        return _range_ticks(wanted)
     return sorted(wanted) if all(isinstance(value, (int, float)) for value in wanted) else list(wanted)
 
 

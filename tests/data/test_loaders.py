@@ -1,0 +1,197 @@
+"""data.loaders: every batch is a function of (seed, epoch, step, rank) alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from fauxto.data.loaders import flipped, n_steps, network_input, train_batches
+from fauxto.data.sources import open_source
+from fauxto.data.store import open_store
+from fauxto.preprocess import PreprocessSpec, fit_square, to_network_input
+
+SPEC = PreprocessSpec()
+
+
+def epoch_of(store, positions, **changes):
+    options = {"batch_size": 8, "horizontal_flip": 0.5, "seed": 0, "epoch": 0} | changes
+    return list(train_batches(store, positions, SPEC, **options))
+
+
+def which(store, batches, positions):
+    """Find out by their pixels which images came; they must not be mirrored."""
+    known = network_input(store, positions, SPEC)
+    return [
+        int(positions[np.flatnonzero((known == image.numpy()).all((1, 2, 3)))[0]]) for images, _ in batches for image in images
+    ]
+
+
+@pytest.fixture(scope="module")
+def positions(store):
+    return np.flatnonzero([record.split == "train" for record in store.records])[:45]
+
+
+# ---------------------------------------------------------------- steps
+
+
+@pytest.mark.parametrize(
+    ("n_images", "batch_size", "world_size", "expected"),
+    [
+        (0, 8, 1, 0),
+        (1, 8, 1, 0),
+        (2, 8, 1, 1),
+        (8, 8, 1, 1),
+        (9, 8, 1, 1),
+        (10, 8, 1, 2),
+        (19, 8, 2, 1),
+        (20, 8, 2, 2),
+        (3, 8, 2, 0),
+    ],
+)
+def test_n_steps(n_images, batch_size, world_size, expected):
+    assert n_steps(n_images, batch_size=batch_size, world_size=world_size) == expected
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+def test_there_are_as_many_batches_as_n_steps_says_and_none_has_a_single_image(store, positions, world_size):
+    for n_images in range(2 * world_size, 45):
+        expected = n_steps(n_images, batch_size=8, world_size=world_size)
+        sizes = [
+            len(labels)
+            for rank in range(world_size)
+            for _, labels in epoch_of(store, positions[:n_images], rank=rank, world_size=world_size)
+        ]
+        assert len(sizes) == expected * world_size
+        assert min(sizes) >= 2
+        assert max(sizes) <= 8
+
+
+# ---------------------------------------------------------------- what an epoch holds
+
+
+def test_an_epoch_shows_every_image_once(store, positions):
+    seen = which(store, epoch_of(store, positions, horizontal_flip=0), positions)
+    assert sorted(seen) == sorted(positions), "45 = 5 x 8 + 5: the short last batch is kept"
+    assert seen != sorted(seen)
+
+
+def test_a_last_batch_of_one_image_is_left_out(store, positions):
+    seen = which(store, epoch_of(store, positions[:41], horizontal_flip=0), positions)
+    assert len(seen) == len(set(seen)) == 40
+
+
+def test_the_processes_share_an_epoch_without_overlap(store, positions):
+    alone = which(store, epoch_of(store, positions, horizontal_flip=0, batch_size=8), positions)
+    shares = [
+        which(store, epoch_of(store, positions, horizontal_flip=0, batch_size=4, rank=rank, world_size=2), positions)
+        for rank in range(2)
+    ]
+    assert not set(shares[0]) & set(shares[1])
+    assert sorted(shares[0] + shares[1]) == sorted(alone)
+
+
+def test_labels_belong_to_their_images(store, positions):
+    batches = epoch_of(store, positions, horizontal_flip=0)
+    labels = torch.cat([labels for _, labels in batches])
+    assert labels.dtype == torch.float32
+    assert labels.tolist() == store.is_fake[which(store, batches, positions)].tolist()
+
+
+def test_images_are_the_networks_input(store, positions):
+    images, _ = epoch_of(store, positions)[0]
+    assert (images.dtype, tuple(images.shape)) == (torch.float32, (8, 3, 32, 32))
+    expected = to_network_input(np.stack([store.image(int(at)) for at in positions[:3]]), SPEC)
+    np.testing.assert_array_equal(network_input(store, positions[:3], SPEC), expected)
+
+
+# ---------------------------------------------------------------- repeatable from anywhere
+
+
+def same(left, right):
+    return len(left) == len(right) and all(
+        torch.equal(a, c) and torch.equal(b, d) for (a, b), (c, d) in zip(left, right, strict=True)
+    )
+
+
+def test_the_same_seed_and_epoch_give_the_same_bits(store, positions):
+    first = epoch_of(store, positions)
+    assert same(first, epoch_of(store, positions))
+    assert not same(first, epoch_of(store, positions, seed=1))
+    assert not same(first, epoch_of(store, positions, epoch=1))
+
+
+@pytest.mark.parametrize("step", [0, 1, 3, 5, 6])
+def test_an_epoch_goes_on_from_any_step(store, positions, step):
+    assert same(epoch_of(store, positions, first_step=step), epoch_of(store, positions)[step:])
+
+
+def test_the_order_of_the_positions_given_does_not_decide_what_is_global(store, positions):
+    np.random.seed(0)
+    first = epoch_of(store, positions)
+    np.random.seed(1)
+    torch.manual_seed(1)
+    assert same(first, epoch_of(store, positions)), "no global generator takes part"
+
+
+def test_the_largest_seed_works(store, positions):
+    assert len(epoch_of(store, positions, seed=2**63 - 1)) == 6
+
+
+# ---------------------------------------------------------------- flips
+
+
+def test_flipped_by_hand():
+    images = torch.arange(12.0).reshape(2, 1, 2, 3)
+    found = flipped(images, torch.tensor([False, True]))
+    assert found[0].tolist() == images[0].tolist()
+    assert found[1].tolist() == [[[8, 7, 6], [11, 10, 9]]]
+
+
+def test_flipped_agrees_with_torchvision():
+    from torchvision.transforms.functional import hflip
+
+    images = torch.randn(4, 3, 5, 6)
+    assert torch.equal(flipped(images, torch.ones(4, dtype=torch.bool)), hflip(images))
+
+
+@pytest.mark.parametrize(("probability", "expected"), [(0, 0), (1, 1)])
+def test_never_and_always(store, positions, probability, expected):
+    plain = epoch_of(store, positions, horizontal_flip=0)
+    found = epoch_of(store, positions, horizontal_flip=probability)
+    for (before, _), (after, _) in zip(plain, found, strict=True):
+        assert torch.equal(after, before.flip(3) if expected else before)
+
+
+def test_one_half_mirrors_about_half_and_others_each_epoch(store, positions):
+    masks = []
+    for epoch in range(12):
+        plain = epoch_of(store, positions, horizontal_flip=0, epoch=epoch)
+        found = epoch_of(store, positions, horizontal_flip=0.5, epoch=epoch)
+        masks.append(
+            [bool((a != b).any()) for (x, _), (y, _) in zip(plain, found, strict=True) for a, b in zip(x, y, strict=True)]
+        )
+    share = np.mean(masks)
+    assert abs(share - 0.5) < 4 * 0.5 / np.sqrt(np.size(masks)), "beyond four standard deviations"
+    assert len({tuple(mask) for mask in masks}) == 12
+
+
+# ---------------------------------------------------------------- images of several sizes
+
+
+def test_images_of_several_sizes_become_the_networks(tmp_path):
+    rng = np.random.default_rng(0)
+    for label in ("REAL", "FAKE"):
+        (tmp_path / label).mkdir()
+        for number, shape in enumerate([(32, 32), (40, 20), (1, 1)]):
+            Image.fromarray(rng.integers(0, 255, (*shape, 3), np.uint8)).save(tmp_path / label / f"{number}.png")
+    store = open_store(open_source(tmp_path), cache=tmp_path / "cache")
+    found = network_input(store, np.arange(6), SPEC)
+    assert found.shape == (6, 3, 32, 32)
+    for at in range(6):
+        np.testing.assert_array_equal(found[at], to_network_input(fit_square(store.image(at), size=32)[None], SPEC)[0])
+
+
+def test_images_of_one_other_size_are_resized_too(store, positions):
+    assert network_input(store, positions[:2], PreprocessSpec(size=16)).shape == (2, 3, 16, 16)

@@ -1,0 +1,197 @@
+"""fauxto.evaluation: every image scored once, the card's threshold, both columns, and a test part that was never trained on."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from fauxto import metrics
+from fauxto.calibration import to_p_fake
+from fauxto.config import TrainConfig, to_dict
+from fauxto.data.sources import open_source
+from fauxto.data.splits import make_split
+from fauxto.data.store import open_store
+from fauxto.detector import Detector
+from fauxto.errors import DataError
+from fauxto.evaluation import MISTAKES_PER_CLASS, columns_for, evaluate
+
+
+class FakeDetector:
+    """Says fake where neighbouring pixels differ much; counts what it was asked."""
+
+    def __init__(self, card=None, *, threshold=0.5):
+        self.card = {"name": "fake detector", "threshold": threshold, **(card or {})}
+        self.threshold = threshold
+        self.n_asked = 0
+
+    def logits(self, images, *, batch_size=256, progress=None):
+        answers = [np.abs(np.diff(image.astype(float), axis=1)).mean() / 10 - 2 for image in images]
+        self.n_asked += len(answers)
+        if progress:
+            progress(len(answers))
+        return np.array(answers, np.float32)
+
+    def p_fake(self, logits):
+        return to_p_fake(logits, temperature=1.5)
+
+
+def card_of(store, **config):
+    return {"trained_on": {"store": store.folder.name, "config": to_dict(TrainConfig(**config)), "n_train": 0, "n_validation": 0}}
+
+
+def test_scores_metrics_and_columns_are_those_of_the_images(store):
+    detector = FakeDetector(threshold=0.4)
+    first, second = np.array([5, 70, 2, 80, 40]), np.array([80, 2, 81])
+    report = evaluate(
+        detector, store, {"some": first, "others": second}, n_resamples=20, command="fauxto evaluate x", date="2024-01-01"
+    )
+    union = np.unique(np.concatenate([first, second]))
+    assert detector.n_asked == len(union)
+    assert report.scores.path == tuple(store.path[union])
+    np.testing.assert_array_equal(report.scores.is_fake, store.is_fake[union])
+    expected = detector.p_fake(detector.logits([store.image(at) for at in union]))
+    np.testing.assert_array_equal(report.scores.p_fake, expected)
+    np.testing.assert_array_equal(report.scores.called_fake, expected >= 0.4)
+    for column, at in zip(report.columns, (first, second), strict=True):
+        np.testing.assert_array_equal(union[column.members], np.sort(at))
+        p_fake = detector.p_fake(detector.logits([store.image(position) for position in np.sort(at)]))
+        is_fake = store.is_fake[np.sort(at)]
+        assert (column.n_real, column.n_fake, column.n) == ((~is_fake).sum(), is_fake.sum(), len(at))
+        assert column.metrics == metrics.all_metrics(is_fake, p_fake, threshold=0.4, n_resamples=20)
+        assert column.confusion == metrics.confusion_intervals(is_fake, p_fake, threshold=0.4, n_resamples=20)
+    assert (report.threshold, report.command, report.date, report.detector) == (
+        0.4,
+        "fauxto evaluate x",
+        "2024-01-01",
+        "fake detector",
+    )
+    assert report.environment["packages"]["numpy"] == np.__version__
+
+
+def test_a_tie_at_the_threshold_is_fake(store):
+    detector = FakeDetector()
+    detector.logits = lambda images, *, progress=None: np.zeros(len(images), np.float32)
+    report = evaluate(detector, store, {"all": np.arange(len(store))}, n_resamples=2)
+    assert report.scores.called_fake.all()
+    assert report.columns[0].metrics["recall"].value == 1
+
+
+def test_progress_reaches_the_total(store):
+    seen = []
+    evaluate(FakeDetector(), store, {"all": np.arange(7)}, n_resamples=2, progress=lambda done, total: seen.append((done, total)))
+    assert seen[-1] == (7, 7)
+
+
+def test_mistakes_are_the_most_confident_wrong_answers(store):
+    detector = FakeDetector()
+    detector.logits = lambda images, *, progress=None: np.where(store.is_fake, -1.0, 1.0) * np.arange(1, len(store) + 1)
+    report = evaluate(detector, store, {"all": np.arange(len(store))}, n_resamples=2)
+    for label in ("real", "fake"):
+        worst = np.flatnonzero(store.is_fake == (label == "fake"))[::-1][:MISTAKES_PER_CLASS]
+        shown = [mistake for mistake in report.mistakes if mistake.label == label]
+        assert [mistake.path for mistake in shown] == store.path[worst].tolist()
+        np.testing.assert_array_equal(shown[0].image, store.image(int(worst[0])))
+
+
+def test_a_perfect_detector_has_no_mistakes(store):
+    detector = FakeDetector()
+    detector.logits = lambda images, *, progress=None: np.where(store.is_fake, 3.0, -3.0)
+    assert evaluate(detector, store, {"all": np.arange(len(store))}, n_resamples=2).mistakes == ()
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({}, "at least one column"),
+        ({"none": np.array([], np.int64)}, "'none' holds no image"),
+        ({"twice": np.array([1, 1])}, "at most once"),
+        ({"outside": np.array([0, 10_000])}, "positions from 0"),
+        ({"negative": np.array([-1])}, "positions from 0"),
+    ],
+)
+def test_columns_that_make_no_sense_are_refused(store, columns, said):
+    detector = FakeDetector()
+    with pytest.raises(DataError, match=said):
+        evaluate(detector, store, columns)
+    assert detector.n_asked == 0
+
+
+def test_the_cards_note_is_the_reports_only_where_the_same_data_are_measured(store):
+    columns = {"all": np.arange(4)}
+    card = card_of(store)
+    card["trained_on"]["note"] = "simulated data"
+    assert evaluate(FakeDetector(card), store, columns, n_resamples=2).note == "simulated data"
+    assert evaluate(FakeDetector(card), store, columns, n_resamples=2, note="other").note == "other"
+    elsewhere = evaluate(FakeDetector({"trained_on": {"store": "x", "note": "simulated data"}}), store, columns, n_resamples=2)
+    assert elsewhere.note == ""
+    assert elsewhere.caveats[-1] == "Of its training data the detector's card says: simulated data."
+
+
+def test_generators_get_a_row_each_once_there_are_two(store):
+    names = np.where(store.is_fake, np.where(np.arange(len(store)) % 3 == 0, "b", "a"), "")
+    several = dataclasses.replace(store, generator=names)
+    report = evaluate(FakeDetector(), several, {"all": np.arange(len(store))}, n_resamples=2)
+    rows = report.columns[0].generators
+    assert [row.generator for row in rows] == ["a", "b"]
+    for row in rows:
+        called = report.scores.called_fake[names == row.generator]
+        assert (row.n, row.found) == (len(called), metrics.wilson(int(called.sum()), len(called)))
+    assert evaluate(FakeDetector(), store, {"all": np.arange(len(store))}, n_resamples=2).columns[0].generators == ()
+
+
+def test_caveats_name_foreign_data_sizes_out_of_scope_and_broken_images(store):
+    columns = {"all": np.arange(10)}
+    assert evaluate(FakeDetector(card_of(store)), store, columns, n_resamples=2).caveats == ()
+    (foreign,) = evaluate(FakeDetector(), store, columns, n_resamples=2).caveats
+    assert "not the data that the detector was trained on" in foreign
+    (scope,) = evaluate(FakeDetector({**card_of(store), "scope": {"min_side": 64}}), store, columns, n_resamples=2).caveats
+    assert scope.startswith("10 of 10 images have a size outside")
+    broken = dataclasses.replace(store, broken=(("x.jpg", "damaged"),))
+    (left_out,) = evaluate(FakeDetector(card_of(store)), broken, columns, n_resamples=2).caveats
+    assert left_out == "1 unreadable images were left out."
+
+
+def test_the_official_split_always_has_two_columns(store):
+    seen = store.pixel_hash.copy()
+    test = np.flatnonzero(store.split == "test")
+    seen[test[0]] = seen[np.flatnonzero(store.split == "train")[0]]
+    leaky = dataclasses.replace(store, pixel_hash=seen)
+    for card in (card_of(store), {}):
+        columns = columns_for(card, leaky)
+        assert list(columns) == ["test", "test, unseen in train"]
+        np.testing.assert_array_equal(columns["test"], test)
+        np.testing.assert_array_equal(columns["test, unseen in train"], test[1:])
+
+
+def test_a_drawn_split_is_drawn_again_as_in_training(store):
+    card = card_of(store, split="notebook", seed=3)
+    split = make_split(store, TrainConfig(split="notebook", seed=3))
+    card["trained_on"] |= {"n_train": len(split.train), "n_validation": len(split.validation)}
+    columns = columns_for(card, store)
+    assert list(columns) == ["test"]
+    np.testing.assert_array_equal(columns["test"], split.test)
+
+
+def test_a_drawn_split_that_is_not_the_one_of_the_training_is_refused(store):
+    with pytest.raises(DataError, match="may hold training images"):
+        columns_for(card_of(store, split="notebook"), store)
+
+
+def test_data_without_parts_of_their_own_are_taken_whole(image_folder, tmp_path):
+    other = open_store(open_source(image_folder / "test"), cache=tmp_path)
+    columns = columns_for({}, other)
+    assert list(columns) == ["all images"]
+    np.testing.assert_array_equal(columns["all images"], np.arange(len(other)))
+
+
+def test_a_trained_detector_is_measured_by_the_verdicts_that_it_gives(store, run_folder):
+    detector = Detector.load(run_folder)
+    columns = columns_for(detector.card, store)
+    assert list(columns) == ["test", "test, unseen in train"]
+    report = evaluate(detector, store, columns, n_resamples=2)
+    predictions = detector.predict(store.image(at) for at in columns["test"])
+    assert ["fake" if called else "real" for called in report.scores.called_fake] == [item.verdict for item in predictions]
+    np.testing.assert_allclose(report.scores.p_fake, [item.p_fake for item in predictions], atol=1e-6)
+    assert report.caveats == ()

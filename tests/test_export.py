@@ -1,0 +1,138 @@
+"""export: ONNX Runtime gives torch's answers for any batch size, or no file is written."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+from types import SimpleNamespace
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from fauxto import export, runs
+from fauxto.checkpoint import MODEL, WEIGHTS, load_tensors
+from fauxto.errors import DetectorError, DiskFullError, MissingExtraError
+from fauxto.export import export_onnx
+from fauxto.models.factory import build
+from fauxto.preprocess import PreprocessSpec
+
+TOLERANCE = 1e-4
+SPEC = PreprocessSpec()
+
+
+def images(n: int) -> torch.Tensor:
+    return torch.randn(n, 3, 32, 32, generator=torch.Generator().manual_seed(n))
+
+
+@pytest.fixture(scope="module")
+def cifar(tmp_path_factory):
+    """A network with the CIFAR stem and its export: (network, path, difference)."""
+    torch.manual_seed(0)
+    network = build("resnet18", stem="cifar")
+    with torch.no_grad():
+        network.train()(images(64))  # so that the batch statistics are somebody's
+    path = tmp_path_factory.mktemp("export") / MODEL
+    level = logging.getLogger("torch.onnx").level
+    difference = export_onnx(network.eval(), SPEC, path)
+    assert logging.getLogger("torch.onnx").level == level
+    return network, path, difference
+
+
+@pytest.fixture(scope="module")
+def imagenet(run_folder):
+    """A trained network with the ImageNet stem and the model that lies beside its weights: (network, path, tolerated)."""
+    network = build("resnet18", stem="imagenet")
+    tensors, _ = load_tensors(run_folder / "detector" / WEIGHTS)
+    network.load_state_dict({name: torch.from_numpy(value) for name, value in tensors.items()})
+    return network.eval(), run_folder / "detector" / MODEL, TOLERANCE
+
+
+@pytest.fixture(scope="module", params=["cifar", "imagenet"])
+def exported(request):
+    return request.getfixturevalue(request.param)
+
+
+# ---------------------------------------------------------------- parity
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("n", [1, 2, 7])
+def test_any_batch_gives_torchs_answers(exported, n):
+    network, path, _ = exported
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    logit, evidence = session.run(["logit", "evidence"], {"images": images(n).numpy()})
+    assert (logit.shape, logit.dtype) == ((n,), np.float32)
+    np.testing.assert_allclose(logit, network(images(n)).numpy(), atol=TOLERANCE)
+    np.testing.assert_allclose(evidence, network.evidence(images(n)).numpy(), atol=TOLERANCE)
+    np.testing.assert_allclose(evidence.mean((1, 2)), logit, atol=1e-5)
+
+
+def test_the_difference_is_what_it_says(cifar):
+    network, path, difference = cifar
+    example = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    with torch.no_grad():
+        found = np.abs(session.run(["logit"], {"images": example.numpy()})[0] - network(example).numpy()).max()
+    assert found <= difference <= TOLERANCE
+
+
+def test_the_file_is_sound_and_whole(exported):
+    model = onnx.load(exported[1], load_external_data=False)
+    onnx.checker.check_model(model)
+    assert [item.name for item in model.graph.input] == ["images"]
+    assert [item.name for item in model.graph.output] == ["logit", "evidence"]
+    assert {item.domain: item.version for item in model.opset_import}[""] == export.OPSET
+    batch = model.graph.input[0].type.tensor_type.shape.dim[0]
+    assert batch.dim_param, "the batch has no fixed size"
+    assert not [tensor.name for tensor in model.graph.initializer if tensor.external_data], "no second file is needed"
+
+
+# ---------------------------------------------------------------- refusals
+
+
+@pytest.fixture
+def traced(cifar, monkeypatch):
+    """Spare the tests below the seconds that an export takes."""
+    payload = cifar[1].read_bytes()
+    program = SimpleNamespace(model_proto=SimpleNamespace(SerializeToString=lambda: payload))
+    monkeypatch.setattr(export, "_trace", lambda model, example: program)
+    return cifar[0]
+
+
+@pytest.mark.parametrize("wrong", [1.0, float("nan")])
+def test_a_model_with_other_answers_is_not_written(traced, monkeypatch, tmp_path, wrong):
+    answers = export._answers
+    monkeypatch.setattr(export, "_answers", lambda payload, batch: answers(payload, batch) + wrong)
+    with pytest.raises(DetectorError, match="logits differ by (1|nan).*not written"):
+        export_onnx(traced, SPEC, tmp_path / MODEL)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_that_is_wrong_for_single_images_only_is_not_written(traced, monkeypatch, tmp_path):
+    answers = export._answers
+    monkeypatch.setattr(export, "_answers", lambda payload, batch: answers(payload, batch) + (len(batch) == 1))
+    with pytest.raises(DetectorError, match="differ by 1"):
+        export_onnx(traced, SPEC, tmp_path / MODEL)
+
+
+def test_a_full_disk_is_named(traced, monkeypatch, tmp_path):
+    def full(*args):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(runs.os, "fsync", full)
+    with pytest.raises(DiskFullError):
+        export_onnx(traced, SPEC, tmp_path / MODEL)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_missing_exporter_is_named(cifar, monkeypatch, tmp_path):
+    def missing(*args, **options):
+        raise ModuleNotFoundError("No module named 'onnxscript'", name="onnxscript")
+
+    monkeypatch.setattr(torch.onnx, "export", missing)
+    with pytest.raises(MissingExtraError, match=r"onnxscript.*fauxto\[train\]"):
+        export_onnx(cifar[0], SPEC, tmp_path / MODEL)

@@ -1,0 +1,294 @@
+"""fauxto.report: numbers and scores that read back, a page that is whole by itself, and text from data that stays text."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fauxto import metrics
+from fauxto.errors import DiskFullError
+from fauxto.report import Column, GeneratorRow, ImageScores, Mistake, Report, write_report
+
+EVIL = 'test/<script>alert("x")</script>&.jpg'
+FILES = [
+    "confusion.png",
+    "histogram.png",
+    "precision_recall.png",
+    "reliability.png",
+    "report.html",
+    "report.json",
+    "roc.png",
+    "scores.csv",
+]
+VOID = {"meta", "br", "img", "hr", "link", "input"}
+
+
+def make_column(name, scores, members, **changes):
+    is_fake, p_fake = scores.is_fake[members], scores.p_fake[members]
+    found = {"threshold": 0.5, "n_resamples": 50}
+    numbers = {
+        "metrics": metrics.all_metrics(is_fake, p_fake, **found),
+        "confusion": metrics.confusion_intervals(is_fake, p_fake, **found),
+    }
+    counts = {"n_real": int((~is_fake).sum()), "n_fake": int(is_fake.sum())}
+    return Column(name, members, **counts, **numbers, reliability=metrics.reliability_bins(is_fake, p_fake), **changes)
+
+
+def make_report(n=60, *, labels=None, **changes):
+    rng = np.random.default_rng(0)
+    is_fake = np.arange(n) % 2 == 0 if labels is None else np.array(labels)
+    logit = np.where(is_fake, 1.0, -1.5) + rng.normal(0, 1.2, n)
+    p_fake = 1 / (1 + np.exp(-logit))
+    paths = (EVIL, *(f"test/{at}.jpg" for at in range(1, n)))
+    scores = ImageScores(paths, ("",) * n, is_fake, logit, p_fake, p_fake >= 0.5)
+    unseen = np.arange(n > 1, n)
+    columns = (make_column("test", scores, np.arange(n)), make_column("test, unseen in train", scores, unseen))
+    pixels = rng.integers(0, 255, (32, 32, 3)).astype(np.uint8)
+    mistakes = (Mistake(EVIL, "real", 0.99991, pixels), Mistake("test/3.jpg", "fake", 0.25, np.zeros((500, 300, 3), np.uint8)))
+    card = {"name": "small", "scope": {"min_side": 16, "max_side": 64}, "trained_on": {"n_train": 1234, "generators": ["sd14"]}}
+    report = Report("small", card, "CIFAKE", "", 0.5, columns, scores, mistakes, n_resamples=50,
+                    command="fauxto evaluate small --data 'a & b'", date="2024-05-06T07:08:09+00:00",
+                    environment={"python": "3", "commit": None, "packages": {"numpy": "2"}})  # fmt: skip
+    return dataclasses.replace(report, **changes)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """One report that is written in full; read-only."""
+    return write_report(make_report(), tmp_path_factory.mktemp("written")).parent
+
+
+@pytest.fixture(scope="module")
+def page(written):
+    return (written / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def page_of(tmp_path, monkeypatch):
+    """Write a report without its drawings, which take most of the time, and return the page."""
+    monkeypatch.setattr("fauxto.report.page.to_svg", lambda name, report, description: "<svg></svg>")
+    monkeypatch.setattr("fauxto.report.write.to_png", lambda name, report: b"")
+    return lambda report: write_report(report, tmp_path).read_text(encoding="utf-8")
+
+
+class Tags(HTMLParser):
+    """Collects tags and visible text, and checks that every element is closed by its own end."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.text = [], [], ""
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "style" not in self.open:
+            self.text += data
+
+
+def plain(text):
+    return " ".join(Tags(text).text.split())
+
+
+def test_a_folder_with_exactly_these_files(written):
+    assert sorted(path.name for path in written.iterdir()) == FILES
+
+
+def test_the_json_holds_every_number_with_its_interval_and_origin(written):
+    report = make_report()
+    found = json.loads((written / "report.json").read_text(encoding="utf-8"))
+    assert found == report.to_dict()
+    accuracy = report.columns[1].metrics["accuracy"]
+    assert found["columns"][1]["metrics"]["accuracy"] == {
+        "value": accuracy.value,
+        "low": accuracy.low,
+        "high": accuracy.high,
+        "reason": "",
+    }
+    assert found["command"] == report.command
+    assert found["environment"]["packages"] == {"numpy": "2"}
+    assert (found["positive_class"], found["threshold"]) == ("fake", 0.5)
+
+
+def test_the_csv_gives_back_every_metric(written):
+    report = make_report()
+    with (written / "scores.csv").open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert list(rows[0]) == ["path", "label", "generator", "in: test", "in: test, unseen in train", "logit", "p_fake", "verdict"]
+    assert [row["path"] for row in rows] == list(report.scores.path)
+    for column in report.columns:
+        inside = [row for row in rows if row[f"in: {column.name}"] == "1"]
+        is_fake = np.array([row["label"] == "fake" for row in inside])
+        p_fake = np.array([float(row["p_fake"]) for row in inside])
+        assert metrics.roc_auc(is_fake, p_fake) == column.metrics["roc_auc"].value
+        n_right = sum(row["label"] == row["verdict"] for row in inside)
+        assert n_right / len(inside) == column.metrics["accuracy"].value
+
+
+def test_the_headline_says_it_in_words(page):
+    report = make_report()
+    accuracy = report.columns[0].metrics["accuracy"]
+    text = plain(page)
+    low, high = 100 * accuracy.low, 100 * accuracy.high
+    assert f"{100 * accuracy.value:.1f} % of 60 images right 95 % interval {low:.1f}–{high:.1f}" in text
+    assert "always giving the more frequent answer: 50.0 %" in text
+    assert "test, unseen in train" in text
+    assert report.command in text
+    assert "small" in text
+
+
+def test_every_figure_has_a_caption_with_n_threshold_and_command(page):
+    captions = re.findall(r"<figcaption>(.*?)</figcaption>", page, re.DOTALL)
+    assert len(captions) == page.count("<figure ") == 5
+    assert all("60 images (30 real, 30 fake; test)" in caption and "fauxto evaluate small" in caption for caption in captions)
+    assert sum("threshold 0.5" in caption or "p_fake 0.5" in caption for caption in captions) == 3
+
+
+def test_the_page_needs_no_network_and_no_script(page):
+    tags = Tags(page).tags
+    assert "script" not in {tag for tag, _ in tags}
+    assert "http://" not in page
+    assert "https://" not in page
+    assert "@import" not in page
+    for tag, attributes in tags:
+        for name in ("src", "href"):
+            value = attributes.get(name, "#")
+            assert value.startswith(("data:image/png;base64,", "#")), (tag, value)
+        assert not any(name.startswith("on") for name in attributes)
+    assert not re.findall(r"url\((?!#)", page)
+
+
+def test_the_page_fits_light_dark_phone_and_paper(page):
+    for rule in ("prefers-color-scheme: dark", "@media print", "width=device-width", "max-width: 34rem"):
+        assert rule in page
+    drawings = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
+    assert len(drawings) == 7
+    for drawing in drawings:
+        assert not re.findall(r"(?:fill|stroke): #", drawing)  # every colour is the page's own
+
+
+def test_drawings_have_no_id_twice(page):
+    ids = [attributes["id"] for _, attributes in Tags(page).tags if "id" in attributes]
+    assert ids
+    assert len(ids) == len(set(ids))
+
+
+def test_text_from_data_stays_text(tmp_path):
+    report = make_report(data="<b>data</b>", caveats=("<i>caveat</i>",), detector="<u>$name$</u>", note="<em>note</em>")
+    bad = dataclasses.replace(
+        report.columns[1], name="<script>$x</script>", generators=(GeneratorRow("<s>g</s>", 3, metrics.wilson(1, 3)),)
+    )
+    page = write_report(dataclasses.replace(report, columns=(report.columns[0], bad)), tmp_path).read_text(encoding="utf-8")
+    names = {tag for tag, _ in Tags(page).tags}
+    assert names.isdisjoint({"script", "i", "u", "em", "s"})
+    assert EVIL in plain(page)
+    assert "<b>data</b>" in plain(page)
+    assert plain(page).count("<script>$x</script>") >= 3  # table, legend of two plots
+
+
+def test_a_file_name_that_utf8_cannot_hold_does_not_end_the_report(page_of, tmp_path):
+    report = make_report()
+    paths = ("test/\udcff.jpg", *report.scores.path[1:])
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    report = dataclasses.replace(
+        report, scores=dataclasses.replace(report.scores, path=paths), mistakes=(Mistake(paths[0], "real", 0.9, pixels),)
+    )
+    assert "test/\\udcff.jpg" in page_of(report)
+    assert "test/\\udcff.jpg" in (tmp_path / "scores.csv").read_text(encoding="utf-8")
+
+
+def test_simulated_data_are_named_at_the_top_and_loudly(page_of):
+    text = plain(page_of(make_report(note="The data are simulated: a small autoencoder.")))
+    note = text.index("Simulated data: this is not a result on real images")
+    assert note < text.index("The data are simulated: a small autoencoder.") < text.index("of 60 simulated images right")
+    assert "Simulated" not in plain(page_of(make_report()))
+
+
+def test_another_note_is_shown_without_calling_the_data_simulated(page_of):
+    text = plain(page_of(make_report(note="Half of the images were lost.")))
+    assert "Please note Half of the images were lost." in text
+    assert "simulated" not in text
+
+
+def test_mistakes_are_shown_with_their_pixels(page_of, tmp_path):
+    import base64
+
+    report = make_report()
+    images = [attributes for tag, attributes in Tags(page_of(report)).tags if tag == "img"]
+    assert [image["alt"] for image in images] == [f"{EVIL}, 32 × 32 pixels", "test/3.jpg, 300 × 500 pixels"]
+    decoded = [Image.open(io.BytesIO(base64.b64decode(image["src"].split(",")[1]))) for image in images]
+    np.testing.assert_array_equal(np.asarray(decoded[0]), report.mistakes[0].image)
+    assert max(decoded[1].size) <= 192
+    text = plain((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert "p_fake > 0.999" in text  # 0.99991 is not rounded to certainty
+    assert "p_fake 0.250" in text
+    assert "there are none" in plain(page_of(make_report(mistakes=())))
+
+
+@pytest.mark.parametrize("labels", [[True, True, True], [False]])
+def test_one_class_only_still_gives_a_report_with_the_reason(tmp_path, labels):
+    report = make_report(len(labels), labels=labels)
+    report = dataclasses.replace(report, columns=report.columns[:1])
+    text = plain(write_report(report, tmp_path).read_text(encoding="utf-8"))
+    assert "cannot be given" in text
+    assert "only one kind is here" in text
+    assert json.loads((tmp_path / "report.json").read_text())["columns"][0]["metrics"]["roc_auc"]["value"] is None
+
+
+def test_pictures_are_png_on_white(written):
+    for path in written.glob("*.png"):
+        with Image.open(path) as picture:
+            assert min(picture.size) > 600
+            assert picture.convert("RGB").getpixel((0, 0)) == (255, 255, 255)
+            assert len(picture.convert("RGB").getcolors(1 << 24)) > 20
+
+
+def test_same_report_same_bytes_and_the_global_style_is_left_alone(written, tmp_path):
+    import matplotlib as mpl
+
+    before = dict(mpl.rcParams)
+    write_report(make_report(), tmp_path)
+    assert all((written / name).read_bytes() == (tmp_path / name).read_bytes() for name in FILES)
+    assert dict(mpl.rcParams) == before
+
+
+def test_a_full_disk_leaves_no_page_that_looks_whole(tmp_path, monkeypatch):
+    import errno
+
+    from fauxto.report import write
+
+    def full(path, text):
+        raise DiskFullError("the disk is full") from OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(write, "write_text", full)
+    with pytest.raises(DiskFullError):
+        write_report(make_report(), tmp_path)
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_a_column_rounds_no_rare_error_away(page_of):
+    report = make_report()
+    head = report.columns[0]
+    rates = {"false_alarm_rate": metrics.Interval(0.001, 0, 0.01), "recall": metrics.Interval(1.0, 1.0, 1.0)}
+    rare = dataclasses.replace(head, metrics={**head.metrics, **rates})
+    text = plain(page_of(dataclasses.replace(report, columns=(rare,))))
+    assert "Of 100 photographs, fewer than 1 is taken for AI." in text
+    assert "Of 100 AI-generated images, none slips through." in text
