@@ -1,6 +1,6 @@
-"""Time a cold ``fauxto check`` of one image and ``import fauxto``, whole processes: ``python benchmarks/cold_start.py --detector RUN``.
+"""Time a cold ``fauxto check`` of one image and ``import fauxto``: ``python benchmarks/cold_start.py --detector RUN``.
 
-Bars: under 1 s, under 0.2 s, and neither imports torch.
+Whole processes. Bars: under 1 s, under 0.2 s, and neither imports torch.
 """
 
 from __future__ import annotations

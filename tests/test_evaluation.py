@@ -11,7 +11,7 @@ from fauxto import metrics
 from fauxto.calibration import to_p_fake
 from fauxto.config import TrainConfig, to_dict
 from fauxto.data.sources import open_source
-from fauxto.data.splits import make_split
+from fauxto.data.splits import fingerprint, make_split
 from fauxto.data.store import open_store
 from fauxto.detector import Detector
 from fauxto.errors import DataError
@@ -38,7 +38,7 @@ class FakeDetector:
 
 
 def card_of(store, **config):
-    return {"trained_on": {"store": store.folder.name, "config": to_dict(TrainConfig(**config)), "n_train": 0, "n_validation": 0}}
+    return {"trained_on": {"store": store.folder.name, "config": to_dict(TrainConfig(**config))}}
 
 
 def test_scores_metrics_and_columns_are_those_of_the_images(store):
@@ -168,10 +168,11 @@ def test_the_official_split_always_has_two_columns(store):
 def test_a_drawn_split_is_drawn_again_as_in_training(store):
     card = card_of(store, split="notebook", seed=3)
     split = make_split(store, TrainConfig(split="notebook", seed=3))
-    card["trained_on"] |= {"n_train": len(split.train), "n_validation": len(split.validation)}
+    card["trained_on"]["test_part"] = fingerprint(store, split.test)
     columns = columns_for(card, store)
-    assert list(columns) == ["test"]
-    np.testing.assert_array_equal(columns["test"], split.test)
+    assert list(columns) == ["test", "test, unseen in train"]
+    for name in columns:  # a drawn test part never shares pixels with the training part
+        np.testing.assert_array_equal(columns[name], split.test)
 
 
 def test_a_drawn_split_that_is_not_the_one_of_the_training_is_refused(store):

@@ -107,7 +107,7 @@ def traced(cifar, monkeypatch):
 def test_a_model_with_other_answers_is_not_written(traced, monkeypatch, tmp_path, wrong):
     answers = export._answers
     monkeypatch.setattr(export, "_answers", lambda payload, batch: answers(payload, batch) + wrong)
-    with pytest.raises(DetectorError, match="logits differ by (1|nan).*not written"):
+    with pytest.raises(DetectorError, match=r"logits differ by (1|nan).*not written"):
         export_onnx(traced, SPEC, tmp_path / MODEL)
     assert list(tmp_path.iterdir()) == []
 

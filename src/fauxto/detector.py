@@ -113,6 +113,7 @@ class Detector:
 
         Args:
             images: uint8, shape (h, w, 3) each.
+            batch_size: Images that the network sees at once.
             progress: Called with the number of images answered so far.
 
         Returns:
@@ -161,6 +162,7 @@ class Detector:
             yield self.prediction_of(next(logits), item.reason) if isinstance(item, _Prepared) else item
 
     def prediction_of(self, logit: float, reason: str) -> Prediction:
+        """Return the verdict on a logit: by the threshold, or "unsure" where a reason is given."""
         p_fake = float(self.p_fake(np.array(logit)))
         if reason:
             return Prediction(p_fake, logit, Verdict.UNSURE.value, reason)
@@ -169,6 +171,7 @@ class Detector:
         return Prediction(p_fake, logit, verdict.value)
 
     def out_of_scope(self, height: int, width: int) -> str:
+        """Return why an image of this size is outside of what the detector was trained for, or nothing."""
         scope = self.card.get("scope", {})
         low, high = scope.get("min_side", 1), scope.get("max_side", float("inf"))
         if low <= min(height, width) and max(height, width) <= high:
@@ -215,7 +218,8 @@ def _find(where: str | Path | None) -> Path:
         bundled = sorted(path.parent for path in assets.glob(f"*/{CARD}"))
         if not bundled:
             raise DetectorError(
-                "no detector is bundled with this version: train one with 'fauxto train', then name its folder (--detector FOLDER)"
+                "no detector is bundled with this version: train one with 'fauxto train', "
+                "then name its folder (--detector FOLDER)"
             )
         return bundled[0]
     if (assets / str(where) / CARD).is_file() and not Path(where).exists():

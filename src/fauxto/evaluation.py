@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fauxto.config import TrainConfig, from_mapping
-from fauxto.data.splits import Positions, Split, make_split
+from fauxto.data.splits import Positions, Split, fingerprint, make_split
 from fauxto.data.store import Store
 from fauxto.errors import DataError
 from fauxto.metrics import all_metrics, confusion_intervals, reliability_bins, wilson
@@ -72,8 +72,8 @@ def columns_for(card: Mapping[str, Any], store: Store) -> dict[str, Positions]:
     """Return the images of a store on which a detector may be measured.
 
     The data it was trained on are split again exactly as in training, and their test part is taken. Other data give their own
-    test part, or all their images where they have none. An official test part always comes with a second column: without the
-    images whose pixels also occur in the data's training part.
+    test part, or all their images where they have none. A test part always comes with a second column: without the images
+    whose pixels also occur in the data's training part.
 
     Raises:
         DataError: The split cannot be made, or is not the one of the training.
@@ -87,19 +87,16 @@ def columns_for(card: Mapping[str, Any], store: Store) -> dict[str, Positions]:
     split = make_split(store, config)
     if config.split == "official":
         return {TEST: split.test, UNSEEN: split.test_unseen}
-    _check_same_split(split, trained_on)
-    return {TEST: split.test}
+    _check_same_test(store, split, trained_on)
+    return {TEST: split.test, UNSEEN: split.test_unseen}
 
 
-def _check_same_split(split: Split, trained_on: Mapping[str, Any]) -> None:
+def _check_same_test(store: Store, split: Split, trained_on: Mapping[str, Any]) -> None:
     """A drawn test part holds training images if another version of fauxto, which draws otherwise, trained the detector."""
-    expected = (trained_on.get("n_train"), trained_on.get("n_validation"))
-    found = (len(split.train), len(split.validation))
-    if expected != found:
+    if trained_on.get("test_part") != fingerprint(store, split.test):
         raise DataError(
-            f"the detector was trained and validated on {expected[0]} and {expected[1]} images, but its split now gives "
-            f"{found[0]} and {found[1]}, so that the test part may hold training images: evaluate with the version of fauxto "
-            "that trained it, or train again"
+            "the test part that is drawn from these data now is not the one that was kept apart in training, so that it may "
+            "hold training images: evaluate with the version of fauxto that trained the detector, or train again"
         )
 
 

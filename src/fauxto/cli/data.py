@@ -95,7 +95,8 @@ def _info_lines(found: Info, out: Path | None) -> Iterator[str]:
     yield f"sizes        {_counts(found.sizes)}{' ...' if found.n_sizes > len(found.sizes) else ''}"
     yield f"formats      {', '.join(f'{kind} ({_counts(counts)})' for kind, counts in found.formats.items())}"
     twins = found.duplicates
-    yield f"equal pixels {twins.n_images:,} images in {twins.n_groups:,} groups, {twins.n_images_with_both_labels:,} with both labels"
+    both = f"{twins.n_images_with_both_labels:,} with both labels"
+    yield f"equal pixels {twins.n_images:,} images in {twins.n_groups:,} groups, {both}"
     yield f"split audit  {twins.n_test_images_in_train:,} test images have pixels that also stand in train"
     if out is not None:
         yield f"written to   {out / 'info.json'}, {out / 'contact-sheet.png'}"

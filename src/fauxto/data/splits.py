@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,6 +49,11 @@ def make_split(store: Store, config: TrainConfig) -> Split:
     split = divide(store, config, cluster, strata)
     _check_both_classes(store, split)
     return split
+
+
+def fingerprint(store: Store, positions: Positions) -> str:
+    """Return a SHA-256 over the pixels at some positions, whatever their order: it tells one test part from another."""
+    return hashlib.sha256(b"".join(sorted(store.pixel_hash[positions].tolist()))).hexdigest()
 
 
 def clusters(store: Store) -> Positions:

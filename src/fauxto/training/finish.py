@@ -10,6 +10,7 @@ import numpy as np
 from fauxto import config as configs
 from fauxto.calibration import fit_temperature, to_p_fake
 from fauxto.checkpoint import MODEL, WEIGHTS, save_tensors, write_card
+from fauxto.data.splits import fingerprint
 from fauxto.export import export_onnx
 from fauxto.runs import environment_record, sweep_parts
 from fauxto.training.processes import device_name
@@ -58,6 +59,7 @@ def _card(loop: Loop, position: Position, logits: np.ndarray, *, name: str, note
             "note": note,
             "n_train": n_train,
             "n_validation": n_validation,
+            "test_part": fingerprint(loop.store, loop.split.test),
             "generators": generators,
             "best_epoch": position.best_epoch,
             "config": configs.to_dict(loop.config),
