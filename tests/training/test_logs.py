@@ -61,9 +61,8 @@ def test_a_full_disk_under_tensorboard_is_named(tmp_path, monkeypatch):
         log_tensorboard(tmp_path, row(1))
 
 
-@pytest.mark.parametrize("n", [1, 4])
-def test_curves_are_a_picture(tmp_path, n):
-    path = draw_curves(tmp_path, [row(epoch) for epoch in range(1, n + 1)], best_epoch=1)
+def test_curves_are_a_picture(tmp_path):
+    path = draw_curves(tmp_path, [row(epoch) for epoch in (1, 2, 3)], best_epoch=2)
     assert path == tmp_path / "curves.png"
     with Image.open(path) as picture:
         assert (picture.format, picture.size) == ("PNG", (1200, 480))
@@ -78,7 +77,7 @@ def bar_on(text: io.StringIO, *, shown: bool, is_terminal: bool) -> EpochBar:
     return bar
 
 
-def test_on_a_pipe_there_is_no_bar_but_the_lines(monkeypatch):
+def test_on_a_pipe_there_is_no_bar_but_the_lines():
     text = io.StringIO()
     bar = bar_on(text, shown=True, is_terminal=False)
     with bar.epoch("epoch 1/1", total=10, first=0):
