@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import random
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -114,6 +115,27 @@ def new_folder(path: Path, *, overwrite_hint: str) -> Path:
             raise UsageError(f"{path} already exists and is not empty: {overwrite_hint}")
         path.mkdir(parents=True, exist_ok=True)
     return path
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """Give a private folder to fill and move it to ``folder`` at the end; an error leaves nothing behind.
+
+    Raises:
+        UsageError: The folder exists.
+        DiskFullError: There was no room.
+    """
+    if folder.exists():
+        raise UsageError(f"{folder} already exists: name a new folder, or remove this one first")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    private = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        with disk_errors_named(folder):
+            (private / "whole").mkdir()  # unlike mkdtemp's own, others may read it
+            yield private / "whole"
+            (private / "whole").rename(folder)
+    finally:
+        shutil.rmtree(private, ignore_errors=True)
 
 
 def cache_folder() -> Path:

@@ -296,7 +296,7 @@ def test_half_written_explanation_is_removed(explainer: Explainer, tmp_path: Pat
     def fails(*_args: object) -> None:
         raise RuntimeError("a colour was missing")
 
-    monkeypatch.setattr(cam.gallery, "picture", fails)
+    monkeypatch.setattr(cam.pictures, "picture", fails)
     with pytest.raises(RuntimeError):
         found.save(tmp_path / "one")
     assert list(tmp_path.iterdir()) == []

@@ -20,7 +20,9 @@ from fauxto.detector import Detector
 from fauxto.errors import DiskFullError, ImageError, UsageError
 from fauxto.explain import gallery
 from fauxto.explain.cam import Explainer
-from fauxto.explain.gallery import colour_bar, enlarged, explain_paths, palette, pick_cases, strip, whole_folder, write_gallery
+from fauxto.explain.gallery import explain_paths, pick_cases, strip, write_gallery
+from fauxto.explain.pictures import colour_bar, enlarged, palette
+from fauxto.runs import whole_folder
 
 
 class Reddish(nn.Module):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fauxto.cli.terminal import printable
 from fauxto.errors import ImageError, UsageError
 
 if TYPE_CHECKING:
@@ -20,11 +21,6 @@ if TYPE_CHECKING:
 
 FOUND_FAKE, FOUND_UNSURE = 10, 11
 COLUMNS = ("image", "verdict", "p_fake", "logit", "reason", "error")
-EPILOG = (
-    "Examples:  fauxto check photo.jpg  ·  fauxto check folder --csv > verdicts.csv  ·  cat photo.jpg | fauxto check - --json\n\n"
-    "Exit codes:  0 every image is real  ·  10 at least one is fake  ·  11 none is fake, at least one is unsure  ·  "
-    "4 at least one could not be read (the others were answered)  ·  2 wrong call  ·  6 no usable detector"
-)
 
 
 def check(
@@ -33,7 +29,21 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
 ) -> None:
-    """Say of each image whether it is a photograph or AI-generated."""
+    """Say of each image whether it is a photograph or AI-generated.
+
+    Examples:
+      fauxto check photo.jpg
+      fauxto check folder --csv > verdicts.csv
+      cat photo.jpg | fauxto check - --json
+
+    Exit codes:
+       0  every image is real
+      10  at least one is fake
+      11  none is fake, at least one is unsure
+       4  at least one could not be read (the others were answered)
+       2  wrong call
+       6  no usable detector
+    """
     from fauxto.detector import Detector
 
     if as_json and as_csv:
@@ -42,16 +52,17 @@ def check(
     names = _names(images)
     sources = (sys.stdin.buffer.read() if name == "-" else name for name in names)
     rows = [_row(name, answer) for name, answer in zip(names, loaded.predict_each(sources), strict=True)]
+    note = str(loaded.card.get("trained_on", {}).get("note", ""))
     if as_json:
-        print(json.dumps({"detector": loaded.card["name"], "threshold": loaded.threshold, "images": rows}, indent=2))
+        about = {"detector": loaded.card["name"], "threshold": loaded.threshold, "note": note}
+        print(json.dumps(about | {"images": rows}, indent=2))
     elif as_csv:
         print(_csv(rows), end="")
     else:
-        _print_table(rows, f"{loaded.card['name']}, fake from p_fake {loaded.threshold:g}", loaded.card)
+        _print_table(rows, f"{loaded.card['name']}, fake from p_fake {loaded.threshold:g}")
+    if note and not as_json:
+        typer.secho(f"this detector was trained on {note}", err=True, fg=typer.colors.YELLOW)
     raise typer.Exit(exit_code(rows))
-
-
-check.__doc__ = f"{check.__doc__}\n\n{EPILOG}"
 
 
 def exit_code(rows: Iterable[dict[str, Any]]) -> int:
@@ -99,7 +110,7 @@ def _csv(rows: list[dict[str, Any]]) -> str:
     return text.getvalue()
 
 
-def _print_table(rows: list[dict[str, Any]], title: str, card: dict[str, Any]) -> None:
+def _print_table(rows: list[dict[str, Any]], title: str) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -114,9 +125,6 @@ def _print_table(rows: list[dict[str, Any]], title: str, card: dict[str, Any]) -
     for row in rows:
         verdict = Text(row["verdict"] or "unreadable", style=colours[row["verdict"]])
         p_fake = "" if row["p_fake"] is None else f"{row['p_fake']:.4f}"
-        cells: list[str | Text] = [Text(row["image"]), verdict, p_fake, Text(row["reason"] or row["error"])]
+        cells = [Text(printable(row["image"])), verdict, Text(p_fake), Text(printable(row["reason"] or row["error"]))]
         table.add_row(*cells[: len(table.columns)])
-    console = Console()
-    console.print(table)
-    if note := card.get("trained_on", {}).get("note"):
-        console.print(Text(f"This detector was trained on {note}.", style="yellow"))
+    Console().print(table)

@@ -1,29 +1,27 @@
-"""What several verbs share: the --data option, opening data with a progress bar, one way to build a configuration."""
+"""What several verbs share: options, the data behind them, a folder for the results."""
 
 from __future__ import annotations
 
+import importlib.util
 import shlex
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fauxto.errors import UsageError
+from fauxto.cli.terminal import counting_bar, printable
+from fauxto.errors import UsageError, missing_extra
 
 if TYPE_CHECKING:
     from fauxto.data.store import Store
 
-DataOption = Annotated[
-    Path | None,
-    typer.Argument(envvar="FAUXTO_DATA", help="Folder, .zip or .tar archive, or manifest.csv; FAUXTO_DATA by default."),
-]
-DataFlag = Annotated[
-    Path | None,
-    typer.Option("--data", envvar="FAUXTO_DATA", help="Folder, .zip or .tar archive, or manifest.csv; FAUXTO_DATA by default."),
-]
+_DATA_HELP = "Folder, .zip or .tar archive, or manifest.csv."
+DataArgument = Annotated[Path | None, typer.Argument(envvar="FAUXTO_DATA", help=_DATA_HELP)]
+DataOption = Annotated[Path | None, typer.Option("--data", envvar="FAUXTO_DATA", help=_DATA_HELP)]
+DetectorArgument = Annotated[str, typer.Argument(help="Detector folder, run folder, or the name of a bundled detector.")]
 SkipBroken = Annotated[bool, typer.Option("--skip-broken", help="Leave unreadable images out instead of stopping.")]
 
 
@@ -32,6 +30,7 @@ def opened(data: Path | None, *, skip_broken: bool) -> Store:
 
     Raises:
         UsageError: No data were named.
+        DataError: They are not there, damaged or not labelled.
     """
     from fauxto.data.store import load_data
 
@@ -43,21 +42,43 @@ def opened(data: Path | None, *, skip_broken: bool) -> Store:
         store = load_data(data, skip_broken=skip_broken, progress=progress)
     if store.broken:
         for path, reason in store.broken[:10]:
-            typer.echo(f"skipped {path}: {reason}", err=True)
+            typer.echo(printable(f"skipped {path}: {reason}"), err=True)
         typer.echo(f"{len(store.broken)} images could not be read and are left out", err=True)
     return store
 
 
-@contextmanager
-def counting_bar(title: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar with ETA on a terminal's stderr; yield what moves it, called with (done, total)."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+def require(package: str) -> None:
+    """Refuse at once, before anything slow is done, where a package of the train extra is not installed.
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as bar:
-        task = bar.add_task(title, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    Raises:
+        MissingExtraError: It is not.
+    """
+    try:
+        found = importlib.util.find_spec(package)
+    except ImportError:
+        found = None
+    if found is None:
+        raise missing_extra("train", package)
+
+
+@contextmanager
+def output_folder(out: Path) -> Iterator[None]:
+    """Make the folder for a verb's results; where nothing came of them, take it away again.
+
+    Raises:
+        UsageError: The folder is taken, or cannot be made.
+    """
+    from fauxto.runs import new_folder
+
+    is_ours = not out.exists()
+    new_folder(out, overwrite_hint="choose another --out")
+    try:
+        yield
+    except BaseException:
+        if is_ours:
+            with suppress(OSError):  # not empty: what was written stays
+                out.rmdir()
+        raise
 
 
 def command_line() -> str:
@@ -65,10 +86,8 @@ def command_line() -> str:
     return shlex.join(["fauxto", *sys.argv[1:]])
 
 
-def note_of(data: Path | None) -> str:
-    """Return the sentence that every report on the embedded data must carry, or nothing."""
-    from fauxto.data.synthetic import NOTE
+def note_of(store: Store) -> str:
+    """Return the sentence that everything made from the embedded data must carry, or nothing."""
+    from fauxto.data.synthetic import GENERATOR, NOTE
 
-    readme = data / "README.txt" if data else None
-    is_simulated = readme is not None and readme.is_file() and readme.read_text(encoding="utf-8").startswith(NOTE)
-    return NOTE if is_simulated else ""
+    return NOTE if GENERATOR in store.generator else ""

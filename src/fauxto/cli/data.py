@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fauxto.cli.common import DataOption, SkipBroken, opened
+from fauxto.cli.common import DataArgument, SkipBroken, opened
+from fauxto.cli.terminal import printable
 from fauxto.errors import UsageError
 
 if TYPE_CHECKING:
     from fauxto.data.info import Info
 
-app = typer.Typer(help="Get, make and inspect data sets.", no_args_is_help=True)
+app = typer.Typer(help="Get, make and inspect data sets.\n\nExample:  fauxto data get cifake", no_args_is_help=True)
 
 
 @app.command()
@@ -25,7 +26,8 @@ def get(
 ) -> None:
     """Download a public data set from Kaggle; run again after an interruption and it goes on.
 
-    Example:  fauxto data get cifake
+    Example:
+      fauxto data get cifake
     """
     from fauxto.data.kaggle import get_cifake
 
@@ -38,11 +40,12 @@ def get(
 def synthetic(
     out: Annotated[Path, typer.Argument(help="A new folder.")],
     n_per_photo: Annotated[int, typer.Option(min=10, max=5000, help="Real crops, and as many fakes, per photograph.")] = 100,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same files on the same machine.")] = 0,
 ) -> None:
     """Make the small embedded data set, offline: photographs' crops and their reconstructions (simulated fakes).
 
-    Example:  fauxto data synthetic demo/data
+    Example:
+      fauxto data synthetic demo/data
     """
     from fauxto.data.synthetic import make_synthetic
 
@@ -51,14 +54,16 @@ def synthetic(
 
 @app.command()
 def info(
-    data: DataOption,
+    data: DataArgument = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the contact sheet and info.json.")] = None,
     skip_broken: SkipBroken = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Count images per split, label, generator, size and format, find equal pixels, and draw a contact sheet.
 
-    Example:  fauxto data info cifake.tar.xz --out cifake-info
+    Examples:
+      fauxto data info cifake.tar.xz --out cifake-info
+      fauxto data info photos --json
     """
     from fauxto.data.info import contact_sheet, describe
     from fauxto.runs import write_json
@@ -87,7 +92,7 @@ def _print_info(found: Info, out: Path | None) -> None:
     console = Console()
     console.print(table)
     for line in _info_lines(found, out):
-        console.print(Text(line))
+        console.print(Text(printable(line)))
 
 
 def _info_lines(found: Info, out: Path | None) -> Iterator[str]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fauxto.cli.common import DataFlag, SkipBroken, command_line, counting_bar, note_of, opened
+from fauxto.cli.common import DataOption, DetectorArgument, SkipBroken, command_line, note_of, opened, output_folder
+from fauxto.cli.terminal import counting_bar
 
 if TYPE_CHECKING:
     from fauxto.metrics import Interval
@@ -19,9 +19,9 @@ SHOWN = ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "roc_auc"
 
 
 def evaluate(
-    detector: Annotated[str, typer.Argument(help="Detector folder, run folder, or the name of a bundled detector.")],
+    detector: DetectorArgument,
     out: Annotated[Path, typer.Option("--out", help="New folder for report.html, report.json, scores.csv and plots.")],
-    data: DataFlag = None,
+    data: DataOption = None,
     n_resamples: Annotated[int, typer.Option(min=100, help="Bootstrap resamples behind each interval.")] = 1000,
     skip_broken: SkipBroken = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
@@ -30,30 +30,30 @@ def evaluate(
 
     The threshold comes from the detector's card, never from the images it is measured on. Positive means fake.
 
-    Example:  fauxto evaluate runs/notebook --data cifake.tar.xz --out reports/notebook
+    Examples:
+      fauxto evaluate runs/notebook --data cifake.tar.xz --out reports/notebook
+      fauxto evaluate runs/notebook --data photos --out reports/photos --json
     """
+    from fauxto.data.sources import locate
     from fauxto.detector import Detector
     from fauxto.evaluation import columns_for
     from fauxto.evaluation import evaluate as measure
     from fauxto.report import write_report
-    from fauxto.runs import new_folder
 
     loaded = Detector.load(detector)
     store = opened(data, skip_broken=skip_broken)
     columns = columns_for(loaded.card, store)
-    new_folder(out, overwrite_hint="choose another --out")
-    with counting_bar("scoring images") as progress:
+    with output_folder(out), counting_bar("scoring images") as progress:
         report = measure(
-            loaded, store, columns, n_resamples=n_resamples, data=Path(str(data)).name, note=note_of(data),
+            loaded, store, columns, n_resamples=n_resamples, data=locate(str(data)).resolve().name, note=note_of(store),
             command=command_line(), progress=progress,
         )  # fmt: skip
-    page = write_report(report, out)
+        page = write_report(report, out)
     if as_json:
         print(json.dumps(report.to_dict(), indent=2))
     else:
         _print_numbers(report)
         print(f"report written to {page}")
-    sys.stdout.flush()
 
 
 def _print_numbers(report: Report) -> None:

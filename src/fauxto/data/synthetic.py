@@ -16,15 +16,15 @@ import numpy as np
 from PIL import Image
 
 from fauxto.data.layouts import MANIFEST
-from fauxto.errors import missing_extra
+from fauxto.errors import DataError, missing_extra
 from fauxto.images import open_rgb
-from fauxto.runs import new_folder, write_text
+from fauxto.runs import disk_errors_named, new_folder, write_text
 
 if TYPE_CHECKING:
     import torch
 
 NOTE = "simulated data: crops of scikit-image's and scikit-learn's photographs, and their reconstructions by a small autoencoder"
-GENERATOR = "small-autoencoder"
+GENERATOR = "simulated-autoencoder"  # stands in every card, report and table made from these images
 SIZE = 32
 JPEG_QUALITY = 75  # as CIFAKE
 # The test photographs are other photographs than the training's, never other crops of the same ones.
@@ -47,6 +47,7 @@ def make_synthetic(folder: Path, *, n_per_photo: int = 100, n_steps: int = 600, 
     Raises:
         UsageError: The folder is not empty.
         MissingExtraError: torch, scikit-image or scikit-learn is not installed.
+        DataError: They bring other photographs than the versions that this was made for.
         DiskFullError: There was no room.
     """
     new_folder(folder, overwrite_hint="choose another folder")
@@ -56,14 +57,13 @@ def make_synthetic(folder: Path, *, n_per_photo: int = 100, n_steps: int = 600, 
     say(f"cut {n_per_photo} crops of {SIZE}x{SIZE} pixels from each of {len(crops)} photographs")
     say(f"training the autoencoder that makes the fakes ({n_steps} steps)")
     reconstruct = _trained_autoencoder(np.concatenate(list(crops.values())), n_steps=n_steps, seed=seed)
-    rows = []
+    images = {}
     for name, real in crops.items():
-        split = "test" if name in TEST_PHOTOS else "train"
-        rows += _write_class(folder, real, split=split, label="real", photo=name)
-        rows += _write_class(folder, reconstruct(real), split=split, label="fake", photo=name)
-    write_text(folder / MANIFEST, _manifest(rows))
-    write_text(folder / "README.txt", NOTE + ".\nMade by: fauxto data synthetic\n")
-    say(f"wrote {len(rows)} images to {folder}; these are {NOTE}")
+        images |= {(name, "real", number): pixels for number, pixels in enumerate(real)}
+        images |= {(name, "fake", number): pixels for number, pixels in enumerate(reconstruct(real))}
+    with disk_errors_named(folder):
+        _write(folder, images)
+    say(f"wrote {len(images)} images to {folder}; these are {NOTE}")
     return folder
 
 
@@ -73,12 +73,14 @@ def _photos() -> dict[str, np.ndarray]:
         import skimage
         import sklearn
     except ImportError as error:
-        raise missing_extra("train", "scikit-image") from error
+        raise missing_extra("train", "scikit-image" if error.name == "skimage" else "scikit-learn") from error
     homes = (Path(skimage.__file__).parent / "data", Path(sklearn.__file__).parent / "datasets" / "images")
     photos = {}
     for name in TRAIN_PHOTOS + TEST_PHOTOS:
-        path = next(home / name for home in homes if (home / name).is_file())
-        image = open_rgb(path)
+        found = [home / name for home in homes if (home / name).is_file()]
+        if not found:
+            raise DataError(f"the installed scikit-image and scikit-learn bring no {name}: install the versions of constraints.txt")
+        image = open_rgb(found[0])
         half = image.resize((image.width // 2, image.height // 2), Image.Resampling.LANCZOS)
         photos[name] = np.asarray(half)
     return photos
@@ -138,16 +140,23 @@ def _autoencoder() -> torch.nn.Module:
     )  # fmt: skip
 
 
-def _write_class(folder: Path, images: np.ndarray, *, split: str, label: str, photo: str) -> list[dict[str, str]]:
-    rows = []
-    stem = photo.rsplit(".", 1)[0]
-    (folder / split / label).mkdir(parents=True, exist_ok=True)
-    for number, pixels in enumerate(images):
-        path = f"{split}/{label}/{stem}_{number:04d}.jpg"
-        Image.fromarray(pixels).save(folder / path, quality=JPEG_QUALITY)
-        generator = GENERATOR if label == "fake" else ""
-        rows.append({"path": path, "label": label, "generator": generator, "group": stem, "split": split})
-    return rows
+def _write(folder: Path, images: dict[tuple[str, str, int], np.ndarray]) -> None:
+    """Write the manifest first: where the rest is cut short, its missing images give that away."""
+    rows = {key: _row(*key) for key in images}
+    write_text(folder / MANIFEST, _manifest(list(rows.values())))
+    write_text(folder / "README.txt", NOTE + ".\nMade by: fauxto data synthetic\n")
+    for key, pixels in images.items():
+        path = folder / rows[key]["path"]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path, quality=JPEG_QUALITY)
+
+
+def _row(photo: str, label: str, number: int) -> dict[str, str]:
+    split = "test" if photo in TEST_PHOTOS else "train"
+    group = photo.rsplit(".", 1)[0]
+    generator = GENERATOR if label == "fake" else ""
+    path = f"{split}/{label}/{group}_{number:04d}.jpg"
+    return {"path": path, "label": label, "generator": generator, "group": group, "split": split}
 
 
 def _manifest(rows: list[dict[str, str]]) -> str:

@@ -17,9 +17,9 @@ from fauxto.checkpoint import WEIGHTS, load_tensors, read_card, verified
 from fauxto.config import nearest
 from fauxto.detector import Detector, ImageLike
 from fauxto.errors import ConfigError, DetectorError, UsageError, missing_extra
-from fauxto.explain import gallery
+from fauxto.explain import pictures
 from fauxto.preprocess import fit_square, to_network_input
-from fauxto.runs import write_json
+from fauxto.runs import whole_folder, write_json
 from fauxto.vocabulary import Label
 
 try:
@@ -88,11 +88,12 @@ class Explanation:
 
     def upsampled(self) -> np.ndarray:
         """Return the map enlarged to the image: float32, shape (h, w), bilinear, in [0, 1]."""
-        return gallery.enlarged(self.map, height=self.image.shape[0], width=self.image.shape[1])
+        return pictures.enlarged(self.map, height=self.image.shape[0], width=self.image.shape[1])
 
     def overlay(self) -> Image.Image:
         """Return the picture: image, overlay and colour bar, with the answer above and the caption below."""
-        return gallery.picture(self)
+        headline = f"p_fake {self.p_fake:.3f}, verdict {self.verdict}"
+        return pictures.picture(self.image, self.map, headline=headline, caption=self.caption, note=self.note)
 
     def to_dict(self) -> dict[str, object]:
         """Return everything but the arrays, ready for JSON."""
@@ -106,7 +107,7 @@ class Explanation:
             UsageError: The folder exists.
             DiskFullError: There was no room; nothing is left behind.
         """
-        with gallery.whole_folder(Path(folder)) as inside:
+        with whole_folder(Path(folder)) as inside:
             np.save(inside / "map.npy", self.map)
             self.overlay().save(inside / "overlay.png")
             write_json(inside / "manifest.json", {**self.to_dict(), "files": ["map.npy", "overlay.png"]})

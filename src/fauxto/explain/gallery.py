@@ -4,30 +4,25 @@ from __future__ import annotations
 
 import base64
 import io
-import shutil
-import tempfile
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
 from html import escape
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from fauxto.data.store import Store
 from fauxto.errors import ImageError, UsageError
-from fauxto.runs import disk_errors_named, write_json, write_text
+from fauxto.explain.pictures import GREY, INK, PAPER, blended, colour_bar, font
+from fauxto.runs import whole_folder, write_json, write_text
 
 if TYPE_CHECKING:
     from fauxto.explain.cam import Explainer, Explanation
 
-PICTURE_SIDE, STRIP_SIDE, GAP = 320, 160, 8
-INK, GREY, PAPER = (24, 24, 27), (96, 96, 104), (255, 255, 255)
-font = cache(ImageFont.load_default)
+STRIP_SIDE, GAP = 160, 8
 GROUPS = (("fake", "real"), ("real", "fake"), ("fake", "fake"), ("real", "real"))
 HOW_TO_READ = """Each strip: the image as the network saw it, then its overlays for target fake and target real on one scale (1 =
 the strongest evidence in either): a dark overlay means little evidence, and two strips cannot be compared. A map shows which
@@ -164,21 +159,6 @@ def pick_cases(
     return groups
 
 
-def picture(explanation: Explanation) -> Image.Image:
-    """Return one explanation as image, overlay and colour bar, with the answer above and the caption below."""
-    side = max(1, round(PICTURE_SIDE / explanation.image.shape[0])) * explanation.image.shape[0]
-    page = Image.new("RGB", (2 * side + 132, side + 94), PAPER)
-    draw = ImageDraw.Draw(page)
-    draw.text((16, 12), f"p_fake {explanation.p_fake:.3f}, verdict {explanation.verdict}", fill=INK, font=font(20))
-    page.paste(Image.fromarray(explanation.image).resize((side, side), Image.Resampling.NEAREST), (16, 48))
-    page.paste(blended(explanation.image, explanation.map, side=side, note=explanation.note), (side + 28, 48))
-    page.paste(colour_bar(side, 16).rotate(90, expand=True), (2 * side + 40, 48))
-    for text, y in (("1", 54), ("share\nof the\npeak", 48 + side // 2), ("0", 42 + side)):
-        draw.text((2 * side + 64, y), text, fill=GREY, font=font(13), anchor="lm")
-    draw.text((16, side + 62), explanation.caption, fill=INK, font=font(15))
-    return page
-
-
 def strip(fake: Explanation, real: Explanation) -> Image.Image:
     """Return one image, its overlay for target fake and for target real, both on one scale, side by side on nothing."""
     strongest = max(fake.peak, real.peak) or 1.0
@@ -189,61 +169,6 @@ def strip(fake: Explanation, real: Explanation) -> Image.Image:
         panel = blended(each.image, share, side=STRIP_SIDE, note=each.note and "no evidence")
         page.paste(panel, (column * (STRIP_SIDE + GAP), 0))
     return page
-
-
-def blended(image: np.ndarray, heat_map: np.ndarray, *, side: int, note: str = "") -> Image.Image:
-    """Return an image (h, w, 3), enlarged pixel by pixel, under its smoothly enlarged map; warmer covers more."""
-    below = np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.NEAREST), np.float32)
-    heat = enlarged(heat_map, height=side, width=side, is_smooth=True)
-    share = 0.35 + 0.4 * heat[..., None]
-    mixed = (1 - share) * below + share * palette()[np.rint(heat * 255).astype(int)]
-    panel = Image.fromarray(np.rint(mixed).astype(np.uint8))
-    if note:
-        draw = ImageDraw.Draw(panel)
-        draw.rectangle((0, 0, side, 22), fill=PAPER)
-        draw.text((6, 4), note, fill=INK, font=font(12))
-    return panel
-
-
-def enlarged(heat_map: np.ndarray, *, height: int, width: int, is_smooth: bool = False) -> np.ndarray:
-    """Return a map in [0, 1] as float32 (height, width): bilinear, or bicubic if ``is_smooth``, which is kinder to the eye."""
-    method = Image.Resampling.BICUBIC if is_smooth else Image.Resampling.BILINEAR
-    return np.asarray(Image.fromarray(heat_map.astype(np.float32)).resize((width, height), method)).clip(0, 1)
-
-
-def colour_bar(width: int, height: int) -> Image.Image:
-    """Return the palette from 0 (left) to 1 (right)."""
-    levels = np.rint(np.linspace(0, 255, width)).astype(int)
-    return Image.fromarray(np.repeat(palette()[levels].astype(np.uint8)[None], height, axis=0))
-
-
-@cache
-def palette() -> np.ndarray:
-    """Return matplotlib's inferno, which grows evenly brighter to the eye: float32, shape (256, 3), in [0, 255]."""
-    from matplotlib import colormaps
-
-    return np.asarray(colormaps["inferno"](np.arange(256))[:, :3] * 255, np.float32)
-
-
-@contextmanager
-def whole_folder(folder: Path) -> Iterator[Path]:
-    """Give a private folder to fill and move it to ``folder`` at the end; an error leaves nothing behind.
-
-    Raises:
-        UsageError: The folder exists.
-        DiskFullError: There was no room.
-    """
-    if folder.exists():
-        raise UsageError(f"{folder} already exists: name a new folder, or remove this one first")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    private = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        with disk_errors_named(folder):
-            (private / "whole").mkdir()  # unlike mkdtemp's own, others may read it
-            yield private / "whole"
-            (private / "whole").rename(folder)
-    finally:
-        shutil.rmtree(private, ignore_errors=True)
 
 
 def _write_group(folder: Path, group: Group, explainer: Explainer, store: Store, layer: str) -> str:
