@@ -1,6 +1,6 @@
 """Measure a finished run of the notebook preset: ``python benchmarks/notebook_preset.py --run RUN --data cifake.tar.xz``.
 
-Writes results/RUN'S NAME.json: test metrics with intervals on both columns, beside the bars, and the run's history. The run itself is
+Writes results/RUN'S NAME.json: test metrics with intervals on both columns, beside the bars, and the run's history. The run is
 ``fauxto train --data cifake.tar.xz --out RUN --preset notebook --split official`` (or ``notebook``).
 """
 

@@ -12,12 +12,13 @@ from pathlib import Path
 
 FAUXTO = Path(sysconfig.get_path("scripts")) / ("fauxto.exe" if os.name == "nt" else "fauxto")
 FAKE_FOUND = 10
+MARK = ".fauxto-demo"  # says that the folder may be made anew
 
 
 def main(folder: Path) -> None:
     """Make data, look at them, train, evaluate, explain, and ask the detector about two images."""
     started = time.monotonic()
-    shutil.rmtree(folder, ignore_errors=True)
+    make_anew(folder)
     data, run = folder / "data", folder / "run"
     fauxto("data", "synthetic", data, "--n-per-photo", "80")
     fauxto("data", "info", data, "--out", folder / "info")
@@ -35,6 +36,15 @@ def main(folder: Path) -> None:
         "detector": run / "detector",
     }.items():
         print(f"  {what:<16} {path}")
+
+
+def make_anew(folder: Path) -> None:
+    """Empty the folder of an earlier demo; one that holds anything else is left alone."""
+    if folder.exists() and not (folder / MARK).is_file() and any(folder.iterdir()):
+        sys.exit(f"{folder} holds something else than a demo: name a new folder")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    (folder / MARK).touch()
 
 
 def fauxto(*words: str | Path, allowed: tuple[int, ...] = (0,)) -> None:

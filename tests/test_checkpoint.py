@@ -249,3 +249,10 @@ def test_a_wrong_checksum_of_any_kind_is_refused(folder, checksum):
     change_card(folder, sha256={MODEL: checksum})
     with pytest.raises(DetectorError, match="another checksum"):
         verified(folder, read_card(folder), MODEL)
+
+
+def test_a_type_that_numpy_lacks_is_refused_even_where_another_package_has_taught_it(tmp_path):
+    pytest.importorskip("ml_dtypes")
+    (tmp_path / "t").write_bytes(DAMAGED["a type that numpy lacks"])
+    with pytest.raises(DetectorError, match="bfloat16"):
+        load_tensors(tmp_path / "t")

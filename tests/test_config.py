@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -174,6 +176,12 @@ def test_true_and_false_are_not_numbers_nor_the_other_way_round():
         from_mapping(Small, {"is_on": 1})
     with pytest.raises(ConfigError, match="share must be a number, got True"):
         from_mapping(Small, {"share": True})
+
+
+def test_the_documents_table_names_every_key_with_its_default():
+    text = (Path(__file__).parents[1] / "docs" / "train.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| `([^`]+)` \|", text, re.MULTILINE)
+    assert {key: tomllib.loads(f"x = {value}")["x"] for key, value in rows} == to_dict(TrainConfig())
 
 
 # ---------------------------------------------------------------- TOML

@@ -47,9 +47,16 @@ def load_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     try:
         with safe_open(path, framework="numpy") as stored:
             about = dict(json.loads((stored.metadata() or {}).get("about", "{}")))
-            return {name: stored.get_tensor(name) for name in stored.keys()}, about  # noqa: SIM118 - no mapping
+            return {name: _plain(stored.get_tensor(name)) for name in stored.keys()}, about  # noqa: SIM118 - no mapping
     except (OSError, SafetensorError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise DetectorError(f"the weights {path} cannot be read ({error}): train or copy them again") from error
+
+
+def _plain(value: np.ndarray) -> np.ndarray:
+    """Refuse bfloat16 and its like, which numpy has or has not, depending on what else was imported."""
+    if value.dtype.kind not in "biuf":
+        raise TypeError(f"numbers of the type {value.dtype}")
+    return value
 
 
 def write_card(folder: Path, card: Mapping[str, Any]) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,30 +16,9 @@ import pytest
 from PIL import Image
 
 from fauxto import Detector
-from fauxto.cli import main
 from fauxto.cli.check import exit_code
 
 Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Call the command line in this process; return exit code, stdout and stderr."""
-
-    def call(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["fauxto", *map(str, words)])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        out = capsys.readouterr()
-        return int(stopped.value.code or 0), out.out, out.err
-
-    return call
-
-
-@pytest.fixture
-def images(image_folder: Path) -> tuple[Path, Path]:
-    real, fake = (next(iter(sorted((image_folder / "test" / name).iterdir()))) for name in ("REAL", "FAKE"))
-    return real, fake
 
 
 @pytest.mark.parametrize(
@@ -102,3 +83,28 @@ def test_wrong_calls_end_in_one_sentence(run: Run, run_folder: Path, images: tup
         assert (got, out) == (code, "")
         assert message in err
         assert err.count("\n") == 1
+
+
+def test_a_file_name_cannot_steer_the_terminal(run: Run, run_folder: Path, images: tuple[Path, Path], tmp_path: Path) -> None:
+    for name in (b"a\x1b[2J.jpg", b"line\nbreak.jpg", b"no-utf8-\xff.jpg"):
+        Path(os.fsdecode(os.path.join(os.fsencode(tmp_path), name))).write_bytes(images[0].read_bytes())
+    code, out, _ = run("check", tmp_path, "--detector", run_folder)
+    folded = "".join(out.replace("│", " ").split())
+    assert code in (0, 10)
+    assert "\x1b[2J" not in out
+    assert all(shown in folded for shown in ("a\\x1b[2J.jpg", "line\\nbreak.jpg", "no-utf8-\\udcff.jpg"))
+    _, out, _ = run("check", tmp_path, "--detector", run_folder, "--csv")
+    assert "no-utf8-\\udcff.jpg" in out
+    assert len(list(csv.DictReader(io.StringIO(out)))) == 3
+
+
+def test_a_detector_from_simulated_data_says_so(run: Run, run_folder: Path, images: tuple[Path, Path], tmp_path: Path) -> None:
+    folder = shutil.copytree(run_folder / "detector", tmp_path / "detector")
+    card = json.loads((folder / "card.json").read_text())
+    card["trained_on"]["note"] = "simulated data: a test"
+    (folder / "card.json").write_text(json.dumps(card))
+    assert json.loads(run("check", images[0], "--detector", folder, "--json")[1])["note"] == "simulated data: a test"
+    for form in ((), ("--csv",)):
+        _, out, err = run("check", images[0], "--detector", folder, *form)
+        assert "simulated data: a test" in err
+        assert "simulated" not in out

@@ -293,7 +293,7 @@ def test_save_writes_array_picture_and_manifest(explainer: Explainer, tmp_path: 
 def test_half_written_explanation_is_removed(explainer: Explainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     found = explain_image(explainer, random_images(1)[0])
 
-    def fails(*_args: object) -> None:
+    def fails(*_args: object, **_options: object) -> None:
         raise RuntimeError("a colour was missing")
 
     monkeypatch.setattr(cam.pictures, "picture", fails)

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -24,37 +25,39 @@ from fauxto.training.processes import _processes, device_name, on_first, summed
 CHILD = """
 import json, os, sys
 from pathlib import Path
-from fauxto.config import preset
+
+store, out, here = sys.argv[1:]
+sys.path.insert(0, here)
+from conftest import CONFIG, blueprint, no_curves, no_export
 from fauxto.data.store import read_store
 from fauxto.errors import UsageError
-from fauxto.training import finish, loop, train
+from fauxto.models import factory
+from fauxto.training import finish, logs, loop, train
 
-finish.export_onnx = lambda network, spec, path: path.write_bytes(b"stand-in")
+factory.MODELS["resnet18"] = blueprint()
+finish.export_onnx, logs.draw_curves = no_export, no_curves
 loop._VALIDATION_BATCH = 5  # 13 images are then 3 batches: the processes have 2 and 1
-if __name__ == "__main__":
-    store, out = read_store(Path(sys.argv[1])), Path(sys.argv[2])
-    config = preset("notebook", batch_size=8, max_epochs=2, n_threads=1)
-    train(store, config, out, shown=False)
-    before = (out / "detector" / "weights.safetensors").read_bytes()
-    try:
-        train(store, config, out, shown=False)
-        second = "nothing"
-    except UsageError as error:
-        second = str(error)
-    train(store, config, out, resume=True, shown=False)
-    same = (out / "detector" / "weights.safetensors").read_bytes() == before
-    answer = {"second": second, "same": same}
-    (out.parent / f"rank{os.environ['RANK']}.json").write_text(json.dumps(answer))
+store, out = read_store(Path(store)), Path(out)
+train(store, CONFIG, out, shown=False)
+before = (out / "detector" / "weights.safetensors").read_bytes()
+try:
+    train(store, CONFIG, out, shown=False)
+    second = "nothing"
+except UsageError as error:
+    second = str(error)
+train(store, CONFIG, out, resume=True, shown=False)
+same = (out / "detector" / "weights.safetensors").read_bytes() == before
+(out.parent / f"rank{os.environ['RANK']}.json").write_text(json.dumps({"second": second, "same": same}))
 """
 
 
 @pytest.mark.slow
-def test_two_processes_under_torchrun(store, tmp_path):
+def test_two_processes_under_torchrun(store, tmp_path, tiny):
     script, out = tmp_path / "child.py", tmp_path / "run"
     script.write_text(CHILD)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     done = subprocess.run(
-        [*command, str(script), str(store.folder), str(out)],
+        [*command, script, store.folder, out, Path(__file__).parent],
         capture_output=True, text=True, timeout=300, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]

@@ -21,48 +21,47 @@ import torch
 
 from fauxto import runs
 from fauxto.checkpoint import MODEL, WEIGHTS, load_tensors, read_card, verified
-from fauxto.config import preset
+from fauxto.config import preset, to_toml
 from fauxto.data.splits import make_split
 from fauxto.errors import DataError, DiskFullError, TrainingError, UsageError
+from fauxto.models import factory
 from fauxto.training import finish, fit, loop, train
 from fauxto.training.loop import Loop, _is_done
 from fauxto.training.state import BEST, STATE, DivergedError, Position
 
-# As the session's run_folder was trained, so that it is the uninterrupted run that all others are compared with.
+pytestmark = pytest.mark.usefixtures("tiny")
+
+# As in conftest.py: the runs named reference (tiny network) and run_folder (ResNet-18) were trained so, without a stop.
 CONFIG = preset("notebook", batch_size=8, max_epochs=2, n_threads=1)
-
-
-@pytest.fixture(autouse=True)
-def _no_export(monkeypatch):
-    """Spare each run the seconds that the ONNX exporter takes; the session's run_folder has been exported for real."""
-    monkeypatch.setattr(finish, "export_onnx", lambda network, spec, path: path.write_bytes(b"stand-in"))
+N_STEPS = 7
+RESNET18 = factory.MODELS["resnet18"]
 
 
 def weights_of(run: Path) -> dict[str, bytes]:
     return {name: value.tobytes() for name, value in load_tensors(run / "detector" / WEIGHTS)[0].items()}
 
 
-def stop_at(monkeypatch, *, epoch: int, step: int, error: BaseException | None = None) -> None:
-    """End the run after one step, with the state written just before."""
-    n_steps = [0]
-    do_step = Loop.step
+def stop_at(patch, *, epoch: int, step: int) -> None:
+    """Write the state after one step, and stop the run in whatever comes next."""
+    do_step, validate, n_done = Loop.step, Loop.validate, [0]
+
+    def is_over() -> bool:
+        return n_done[0] == epoch * N_STEPS + step
 
     def counted(self, images, labels):
-        done = do_step(self, images, labels)
-        n_steps[0] += 1
-        return done
+        if is_over():
+            raise KeyboardInterrupt
+        n_done[0] += 1
+        return do_step(self, images, labels)
 
-    def is_due(self, saved_at):
-        return n_steps[0] == epoch * 7 + step  # 51 training images make 6 steps of 8 and one of 3
+    def never_after_it(self):
+        if is_over():
+            raise KeyboardInterrupt
+        return validate(self)
 
-    def look(self, position):
-        if position.epoch == epoch and position.step == step + 1:
-            raise error or KeyboardInterrupt
-
-    monkeypatch.setattr(Loop, "step", counted)
-    monkeypatch.setattr(Loop, "_is_due", is_due)
-    monkeypatch.setattr(Loop, "_look", look)
-    monkeypatch.setattr(loop, "_LOOK_EVERY", 1)
+    patch.setattr(Loop, "step", counted)
+    patch.setattr(Loop, "validate", never_after_it)
+    patch.setattr(Loop, "_is_due", lambda self, saved_at: is_over())
 
 
 # ---------------------------------------------------------------- a run
@@ -84,29 +83,40 @@ def test_what_a_run_leaves_behind(run_folder, store):
     assert card["environment"]["device"] == "cpu"
 
 
-def test_the_same_seed_gives_the_same_bits_and_another_gives_others(run_folder, store, tmp_path):
+def test_the_same_seed_gives_the_same_bits_and_another_gives_others(reference, store, tmp_path):
     train(store, CONFIG, tmp_path / "again", shown=False, name="again", note="a note")
-    assert weights_of(tmp_path / "again") == weights_of(run_folder)
+    assert weights_of(tmp_path / "again") == weights_of(reference)
     card = read_card(tmp_path / "again" / "detector")
     assert (card["name"], card["trained_on"]["note"]) == ("again", "a note")
-    assert card["calibration"] == read_card(run_folder / "detector")["calibration"]
+    assert card["calibration"] == read_card(reference / "detector")["calibration"]
+    train(store, dataclasses.replace(CONFIG, seed=1), tmp_path / "other", shown=False)
+    assert weights_of(tmp_path / "other") != weights_of(reference)
 
-    first = fit(store, CONFIG, tmp_path / "first")
-    other = fit(store, dataclasses.replace(CONFIG, seed=1), tmp_path / "other")
-    history = (run_folder / "history.csv").read_text().splitlines()
-    assert [f"{row['validation_loss']}" for row in first] == [line.split(",")[3] for line in history[1:]]
-    assert first[0]["train_loss"] != other[0]["train_loss"]
+
+def without_tiny(monkeypatch) -> None:
+    monkeypatch.setitem(factory.MODELS, "resnet18", RESNET18)
+
+
+def test_resnet18_gives_the_same_bits_too(run_folder, store, tmp_path, monkeypatch):
+    without_tiny(monkeypatch)
+    found = fit(store, dataclasses.replace(CONFIG, max_epochs=1), tmp_path / "fit")
+    first_epoch = (run_folder / "history.csv").read_text().splitlines()[1].split(",")
+    assert [str(found[0][key]) for key in ("train_loss", "validation_loss")] == [first_epoch[1], first_epoch[3]]
 
 
 @pytest.mark.parametrize(("precision", "stem"), [("bf16-mixed", "imagenet"), ("32-true", "cifar")])
-def test_the_other_precision_and_the_other_stem_train_too(store, tmp_path, precision, stem):
+def test_the_other_precision_and_the_other_stem_train_too(store, tmp_path, monkeypatch, precision, stem):
+    without_tiny(monkeypatch)
     config = dataclasses.replace(CONFIG, precision=precision, stem=stem, max_epochs=1, limit=16)
-    train(store, config, tmp_path / "run", shown=False)
-    card = read_card(tmp_path / "run" / "detector")
-    assert card["model"] == {"name": "resnet18", "stem": stem}
-    assert card["trained_on"]["config"]["precision"] == precision
+    history = fit(store, config, tmp_path / "run")
+    assert all(math.isfinite(value) for value in history[0].values())
+
+
+def test_mixed_precision_keeps_float32_weights(store, tmp_path, reference):
+    train(store, dataclasses.replace(CONFIG, precision="bf16-mixed"), tmp_path / "run", shown=False)
     tensors, _ = load_tensors(tmp_path / "run" / "detector" / WEIGHTS)
     assert {value.dtype.name for value in tensors.values()} == {"float32", "int64"}
+    assert weights_of(tmp_path / "run") != weights_of(reference)
 
 
 def test_the_test_part_is_never_looked_at(store, tmp_path, monkeypatch):
@@ -158,56 +168,44 @@ def test_early_stopping_restores_the_best_epochs_weights(store, tmp_path, monkey
 # ---------------------------------------------------------------- stopped and resumed
 
 
-@pytest.mark.parametrize(("epoch", "step"), [(0, 2), (1, 6)])
-def test_a_run_stopped_between_two_steps_goes_on_to_the_same_bits(run_folder, store, tmp_path, monkeypatch, epoch, step):
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        stop_at(patch, epoch=epoch, step=step)
-        train(store, CONFIG, tmp_path / "run", shown=False)
-    _, about = load_tensors(tmp_path / "run" / STATE)
-    assert (about["epoch"], about["step"]) == (epoch, step)
-    train(store, CONFIG, tmp_path / "run", resume=True, shown=False)
-    assert weights_of(tmp_path / "run") == weights_of(run_folder)
-    ours, theirs = ((folder / "history.csv").read_text().splitlines() for folder in (tmp_path / "run", run_folder))
+def assert_same_run(run: Path, uninterrupted: Path) -> None:
+    """All weights and each line of the history, but for the time it took, have the same bits."""
+    assert weights_of(run) == weights_of(uninterrupted)
+    ours, theirs = ((folder / "history.csv").read_text().splitlines() for folder in (run, uninterrupted))
     assert [line.split(",")[:5] for line in ours] == [line.split(",")[:5] for line in theirs]
 
 
-CHILD = """
-import sys
-from pathlib import Path
-from fauxto.config import from_mapping, read_toml, TrainConfig
-from fauxto.data.store import read_store
-from fauxto.training import train
-
-store, config, out = map(Path, sys.argv[1:])
-train(read_store(store), from_mapping(TrainConfig, read_toml(config)), out, shown=False)
-"""
+@pytest.mark.parametrize(("epoch", "step"), [(0, 1), (0, N_STEPS), (1, 3), (1, N_STEPS)])
+def test_a_run_stopped_after_any_step_goes_on_to_the_same_bits(reference, store, tmp_path, epoch, step):
+    with pytest.MonkeyPatch.context() as patch:
+        stop_at(patch, epoch=epoch, step=step)
+        with pytest.raises(KeyboardInterrupt):
+            train(store, CONFIG, tmp_path / "run", shown=False)
+    _, about = load_tensors(tmp_path / "run" / STATE)
+    assert (about["epoch"], about["step"]) == (epoch, step)
+    train(store, CONFIG, tmp_path / "run", resume=True, shown=False)
+    assert_same_run(tmp_path / "run", reference)
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
-def test_a_run_killed_at_a_random_moment_goes_on_to_the_same_bits(run_folder, store, tmp_path):
-    config = dataclasses.replace(CONFIG, checkpoint_every_s=0)
-    (tmp_path / "child.toml").write_text(runs_toml(config))
-    out = tmp_path / "run"
-    child = subprocess.Popen([sys.executable, "-c", CHILD, str(store.folder), str(tmp_path / "child.toml"), str(out)])
+def test_a_run_killed_at_a_random_moment_goes_on_to_the_same_bits(reference, store, tmp_path):
+    config, out = dataclasses.replace(CONFIG, checkpoint_every_s=0), tmp_path / "run"
+    (tmp_path / "config.toml").write_text(to_toml(config))
+    child_file = Path(__file__).with_name("conftest.py")
+    child = subprocess.Popen([sys.executable, child_file, store.folder, tmp_path / "config.toml", out])
     try:
         wait_for(out / STATE, child)
-        time.sleep(random.uniform(0, 0.5))
+        time.sleep(random.uniform(0, 1))  # the child sleeps more than twice as long before it ends
     finally:
         os.kill(child.pid, signal.SIGKILL)
     assert child.wait() == -signal.SIGKILL, "the run was over before it could be killed"
     assert not (out / "detector").exists()
     train(store, config, out, resume=True, shown=False)
-    assert weights_of(out) == weights_of(run_folder)
+    assert_same_run(out, reference)
     assert not list(out.glob(".*.part")), "what was half written is gone"
 
 
-def runs_toml(config) -> str:
-    from fauxto.config import to_toml
-
-    return to_toml(config)
-
-
-def wait_for(path: Path, child: subprocess.Popen, *, timeout_s: float = 120) -> None:
+def wait_for(path: Path, child: subprocess.Popen, *, timeout_s: float = 300) -> None:
     stop = time.monotonic() + timeout_s
     while not path.exists():
         assert child.poll() is None, "the run ended before its first checkpoint"
@@ -215,51 +213,47 @@ def wait_for(path: Path, child: subprocess.Popen, *, timeout_s: float = 120) -> 
         time.sleep(0.01)
 
 
-def test_a_finished_run_resumed_only_writes_its_detector_again(run_folder, store, tmp_path, monkeypatch):
-    run = tmp_path / "small"
-    shutil.copytree(run_folder, run)
+def test_a_finished_run_resumed_only_writes_its_detector_again(reference, store, tmp_path, monkeypatch):
+    run = tmp_path / "reference"
+    shutil.copytree(reference, run)
     shutil.rmtree(run / "detector")
     monkeypatch.setattr(Loop, "train_epoch", lambda self, position: pytest.fail("nothing is left to train"))
     assert train(store, CONFIG, run, resume=True, shown=False) == run / "detector"
-    assert weights_of(run) == weights_of(run_folder)
-    ours, theirs = (read_card(folder / "detector") for folder in (run, run_folder))
+    assert weights_of(run) == weights_of(reference)
+    ours, theirs = (read_card(folder / "detector") for folder in (run, reference))
     for part in ("name", "model", "trained_on", "calibration", "metrics", "scope", "threshold"):
         assert ours[part] == theirs[part], part
 
 
-def test_another_configuration_or_a_taken_folder_is_refused_before_anything_is_touched(run_folder, store):
-    before = {path: path.stat().st_mtime_ns for path in run_folder.rglob("*")}
-    with pytest.raises(UsageError, match="learning_rate was 0.0005 and is now 0.1"):
-        train(store, dataclasses.replace(CONFIG, learning_rate=0.1), run_folder, resume=True, shown=False)
+def test_another_configuration_or_a_taken_folder_is_refused_before_anything_is_touched(reference, store):
+    before = {path: path.stat().st_mtime_ns for path in reference.rglob("*")}
+    with pytest.raises(UsageError, match=r"learning_rate was 0\.0005 and is now 0\.1"):
+        train(store, dataclasses.replace(CONFIG, learning_rate=0.1), reference, resume=True, shown=False)
     with pytest.raises(UsageError, match="already exists and is not empty"):
-        train(store, CONFIG, run_folder, shown=False)
-    assert {path: path.stat().st_mtime_ns for path in run_folder.rglob("*")} == before
+        train(store, CONFIG, reference, shown=False)
+    assert {path: path.stat().st_mtime_ns for path in reference.rglob("*")} == before
 
 
 # ---------------------------------------------------------------- what goes wrong
 
 
-def test_a_nan_loss_stops_and_the_last_good_checkpoint_goes_on(run_folder, store, tmp_path, monkeypatch):
-    real = loop.binary_cross_entropy_with_logits
-    n_calls = [0]
+def test_a_nan_loss_stops_and_the_last_good_checkpoint_goes_on(reference, store, tmp_path):
+    cross_entropy, n_calls, run = loop.binary_cross_entropy_with_logits, [0], tmp_path / "run"
 
     def poisoned(logits, labels):
         n_calls[0] += 1
-        return real(logits, labels) * (math.nan if n_calls[0] > 10 else 1)  # the second epoch's second step or so
+        return cross_entropy(logits, labels) * (math.nan if n_calls[0] > N_STEPS + 3 else 1)
 
-    run = tmp_path / "run"
-    with (
-        monkeypatch.context() as patch,
-        pytest.raises(DivergedError, match=r"epoch 2, step 7\): lower learning_rate; .*stays in"),
-    ):
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "binary_cross_entropy_with_logits", poisoned)
-        train(store, CONFIG, run, shown=False)
+        with pytest.raises(DivergedError, match=r"epoch 2, step 7\): lower learning_rate; the last good checkpoint stays"):
+            train(store, CONFIG, run, shown=False)
     tensors, about = load_tensors(run / STATE)
     assert (about["epoch"], about["step"]) == (1, 0)
     assert all(np.isfinite(value).all() for value in (*tensors.values(), *load_tensors(run / BEST)[0].values()))
     assert not (run / "detector").exists()
     train(store, CONFIG, run, resume=True, shown=False)
-    assert weights_of(run) == weights_of(run_folder)
+    assert_same_run(run, reference)
 
 
 def test_a_validation_loss_that_is_no_number_stops_too(store, tmp_path, monkeypatch):
@@ -269,8 +263,8 @@ def test_a_validation_loss_that_is_no_number_stops_too(store, tmp_path, monkeypa
     assert not (tmp_path / "run" / "history.csv").exists()
 
 
-def test_a_disk_that_fills_under_a_checkpoint_is_named_and_the_run_goes_on_later(run_folder, store, tmp_path, monkeypatch):
-    replace, run = os.replace, tmp_path / "run"
+def test_a_disk_that_fills_under_a_checkpoint_is_named_and_the_run_goes_on_later(reference, store, tmp_path):
+    replace, n_states, run = os.replace, [0], tmp_path / "run"
 
     def full(part, path):
         n_states[0] += Path(path).name == STATE
@@ -278,19 +272,19 @@ def test_a_disk_that_fills_under_a_checkpoint_is_named_and_the_run_goes_on_later
             raise OSError(errno.ENOSPC, "No space left on device")
         replace(part, path)
 
-    n_states = [0]
-    with monkeypatch.context() as patch, pytest.raises(DiskFullError, match=r"state\.safetensors was not written; free some"):
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runs.os, "replace", full)
-        train(store, CONFIG, run, shown=False)
+        with pytest.raises(DiskFullError, match=r"state\.safetensors was not written; free some"):
+            train(store, CONFIG, run, shown=False)
     assert load_tensors(run / STATE)[1]["epoch"] == 1
     assert not list(run.glob(".*.part"))
     train(store, CONFIG, run, resume=True, shown=False)
-    assert weights_of(run) == weights_of(run_folder)
+    assert_same_run(run, reference)
 
 
-def test_a_disk_that_fills_under_the_detector_leaves_no_card(run_folder, store, tmp_path, monkeypatch):
-    run = tmp_path / "small"
-    shutil.copytree(run_folder, run)
+def test_a_disk_that_fills_under_the_detector_leaves_no_card(reference, store, tmp_path, monkeypatch):
+    run = tmp_path / "reference"
+    shutil.copytree(reference, run)
     shutil.rmtree(run / "detector")
 
     def full(network, spec, path):

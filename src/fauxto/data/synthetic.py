@@ -57,7 +57,7 @@ def make_synthetic(folder: Path, *, n_per_photo: int = 100, n_steps: int = 600, 
     say(f"cut {n_per_photo} crops of {SIZE}x{SIZE} pixels from each of {len(crops)} photographs")
     say(f"training the autoencoder that makes the fakes ({n_steps} steps)")
     reconstruct = _trained_autoencoder(np.concatenate(list(crops.values())), n_steps=n_steps, seed=seed)
-    images = {}
+    images: dict[tuple[str, str, int], np.ndarray] = {}
     for name, real in crops.items():
         images |= {(name, "real", number): pixels for number, pixels in enumerate(real)}
         images |= {(name, "fake", number): pixels for number, pixels in enumerate(reconstruct(real))}
@@ -79,7 +79,7 @@ def _photos() -> dict[str, np.ndarray]:
     for name in TRAIN_PHOTOS + TEST_PHOTOS:
         found = [home / name for home in homes if (home / name).is_file()]
         if not found:
-            raise DataError(f"the installed scikit-image and scikit-learn bring no {name}: install the versions of constraints.txt")
+            raise DataError(f"scikit-image and scikit-learn bring no {name}: install the versions that constraints.txt names")
         image = open_rgb(found[0])
         half = image.resize((image.width // 2, image.height // 2), Image.Resampling.LANCZOS)
         photos[name] = np.asarray(half)

@@ -1,0 +1,118 @@
+"""What every detector folder must satisfy, whoever trained it and wherever it lies."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fauxto
+from fauxto import Detector
+from fauxto.checkpoint import CARD, CARD_FORMAT, MODEL, WEIGHTS, load_tensors
+from fauxto.runs import sha256_of
+
+KEYS = {
+    "format", "name", "model", "trained_on", "preprocessing", "calibration",
+    "threshold", "scope", "metrics", "environment", "sha256",
+}  # fmt: skip
+BUNDLED = sorted((Path(str(fauxto.__file__)).parent / "assets").glob(f"*/{CARD}"))
+
+
+@pytest.fixture(scope="module", params=["trained here", *(path.parent.name for path in BUNDLED)])
+def detector(request: pytest.FixtureRequest, run_folder: Path) -> Detector:
+    """The session's own detector, and every one that is bundled, by its name."""
+    return Detector.load(run_folder if request.param == "trained here" else request.param)
+
+
+@pytest.fixture(scope="module")
+def images(detector: Detector) -> list[np.ndarray]:
+    """Images inside the detector's scope: noise, flat ones, and another shape than the network's own."""
+    rng = np.random.default_rng(0)
+    side, low = detector.spec.size, detector.card["scope"]["min_side"]
+    noise = [rng.integers(0, 256, (side, side, 3), dtype=np.uint8) for _ in range(5)]
+    flat = [np.full((side, side, 3), grey, np.uint8) for grey in (0, 128, 255)]
+    return [*noise, *flat, rng.integers(0, 256, (max(low, side // 2), side, 3), dtype=np.uint8)]
+
+
+def texts_in(value: object) -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from (str(key), *texts_in(inner))
+    elif isinstance(value, list):
+        for inner in value:
+            yield from texts_in(inner)
+    elif isinstance(value, str):
+        yield value
+
+
+def test_the_card_has_its_keys(detector: Detector) -> None:
+    card = detector.card
+    assert set(card) >= KEYS
+    assert card["format"] == CARD_FORMAT
+    assert card["name"]
+    assert {"store", "note", "n_train", "n_validation", "generators", "config"} <= set(card["trained_on"])
+    assert 0 <= detector.threshold <= 1
+    assert detector.temperature > 0
+    assert 1 <= card["scope"]["min_side"] <= detector.spec.size <= card["scope"]["max_side"]
+    assert all(0 <= number <= 1 for number in card["metrics"].values() if isinstance(number, float))
+
+
+def test_the_checksums_are_those_of_its_files(detector: Detector) -> None:
+    assert set(detector.card["sha256"]) == {MODEL, WEIGHTS}
+    for name, expected in detector.card["sha256"].items():
+        assert sha256_of(detector.folder / name) == expected
+
+
+def test_the_folder_holds_nothing_else_and_no_pickle(detector: Detector) -> None:
+    assert {path.name for path in detector.folder.iterdir()} == {CARD, MODEL, WEIGHTS}
+    tensors, _ = load_tensors(detector.folder / WEIGHTS)
+    assert tensors
+    assert all(np.isfinite(value).all() for value in tensors.values())
+
+
+def test_the_card_names_no_place_on_the_machine_that_made_it(detector: Detector) -> None:
+    absolute = re.compile(r"^(/|~|[A-Za-z]:[\\/]|\\\\|file:)")
+    assert [text for text in texts_in(detector.card) if absolute.match(text)] == []
+
+
+def test_p_fake_is_a_probability_that_grows_with_the_logit(detector: Detector, images: list[np.ndarray]) -> None:
+    answers = sorted(detector.predict(images), key=lambda answer: answer.logit)
+    assert all(0 <= answer.p_fake <= 1 and math.isfinite(answer.logit) for answer in answers)
+    assert [answer.p_fake for answer in answers] == sorted(answer.p_fake for answer in answers)
+    assert detector.p_fake(np.array([-1e4, 0.0, 1e4])) == pytest.approx([0.0, 0.5, 1.0])
+    for answer in answers:
+        assert answer.verdict == ("fake" if answer.p_fake >= detector.threshold else "real")
+
+
+def test_the_evidence_has_the_logit_as_its_mean(detector: Detector, images: list[np.ndarray]) -> None:
+    for image, answer in zip(images, detector.predict(images), strict=True):
+        evidence = detector.evidence(image)
+        assert evidence.ndim == 2
+        assert evidence.dtype == np.float32
+        assert float(evidence.mean()) == pytest.approx(answer.logit, abs=1e-4)
+
+
+def test_an_image_is_answered_alike_alone_and_among_others(detector: Detector, images: list[np.ndarray]) -> None:
+    together = detector.logits(images)
+    alone = np.concatenate([detector.logits([image]) for image in images])
+    backwards = detector.logits(images[::-1], batch_size=2)[::-1]
+    np.testing.assert_allclose(together, alone, atol=1e-4)
+    np.testing.assert_allclose(together, backwards, atol=1e-4)
+
+
+def test_sizes_outside_the_scope_are_unsure(detector: Detector) -> None:
+    scope = detector.card["scope"]
+    for height, width in ((scope["max_side"] + 1, scope["max_side"]), (max(1, scope["min_side"] - 1), scope["max_side"])):
+        answer = detector.predict([np.zeros((height, width, 3), np.uint8)])[0]
+        if scope["min_side"] <= min(height, width) and max(height, width) <= scope["max_side"]:
+            continue  # a scope that begins at 1 has no smaller size
+        assert answer.verdict == "unsure"
+        assert f"{width} x {height}" in answer.reason
+
+
+def test_loading_again_gives_the_same_answers(detector: Detector, images: list[np.ndarray]) -> None:
+    np.testing.assert_array_equal(Detector.load(detector.folder).logits(images), detector.logits(images))
