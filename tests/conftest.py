@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 from PIL import Image
@@ -12,6 +13,10 @@ from PIL import Image
 from fauxto.config import preset
 from fauxto.data.sources import open_source
 from fauxto.data.store import Store, open_store
+
+# The same examples each time, on slow machines too: a red suite then always means a change.
+hypothesis.settings.register_profile("fauxto", derandomize=True, deadline=None)
+hypothesis.settings.load_profile("fauxto")
 
 REAL_DATA = os.environ.get("FAUXTO_DATA")
 

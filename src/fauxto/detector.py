@@ -33,9 +33,9 @@ class Detector:
 
     Example:
         >>> from fauxto import Detector
-        >>> Detector.load("no/such/folder")
+        >>> Detector.load("no/such/folder")  # doctest: +ELLIPSIS
         Traceback (most recent call last):
-        fauxto.errors.DetectorError: there is no detector in no/such/folder: expected a folder with card.json, ...
+        fauxto.errors.DetectorError: there is no detector in no/such/folder: ...
     """
 
     folder: Path

@@ -118,7 +118,8 @@ def test_a_wrong_manifest_is_refused_with_its_line(text, said):
 
 
 @pytest.mark.parametrize(
-    "name", ["/a", "../a", "a/../../b", "..\\a", "C:\\a", "c:a", "\\\\server\\share", "a\0b", "//a", "a/..", "\\etc"]
+    "name",
+    ["/a", "../a", "a/../../b", "..\\a", "C:\\a", "c:a", ".\\c:a", "./c:a", "\\\\server\\share", "a\0b", "//a", "a/..", "\\etc"],
 )
 def test_names_that_lead_outside(name):
     assert safe_name(name) is None

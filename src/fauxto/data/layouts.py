@@ -90,9 +90,8 @@ def safe_name(name: str) -> str | None:
         >>> safe_name("./train/REAL/1.jpg"), safe_name("../etc/passwd"), safe_name("/etc/passwd")
         ('train/REAL/1.jpg', None, None)
     """
-    unified = name.replace("\\", "/")
-    path = PurePosixPath(unified)
-    has_drive = len(unified) > 1 and unified[1] == ":"
+    path = PurePosixPath(name.replace("\\", "/"))
+    has_drive = path.as_posix()[1:2] == ":"
     if path.is_absolute() or ".." in path.parts or has_drive or "\0" in name:
         return None
     return path.as_posix()
