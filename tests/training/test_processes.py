@@ -32,7 +32,7 @@ from conftest import CONFIG, blueprint, no_curves, no_export
 from fauxto.data.store import read_store
 from fauxto.errors import UsageError
 from fauxto.models import factory
-from fauxto.training import finish, logs, loop, train
+from fauxto.training import finish, leave_processes, logs, loop, train
 
 factory.MODELS["resnet18"] = blueprint()
 finish.export_onnx, logs.draw_curves = no_export, no_curves
@@ -48,6 +48,7 @@ except UsageError as error:
 train(store, CONFIG, out, resume=True, shown=False)
 same = (out / "detector" / "weights.safetensors").read_bytes() == before
 (out.parent / f"rank{os.environ['RANK']}.json").write_text(json.dumps({"second": second, "same": same}))
+leave_processes()
 """
 
 

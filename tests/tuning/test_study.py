@@ -20,7 +20,8 @@ from fauxto.tuning import read_tune_config
 from fauxto.tuning.study import opened
 folder = Path(sys.argv[1])
 with opened(folder, read_tune_config(folder / "study.toml")) as study:
-    print(study.claim().slot, flush=True)
+    claim = study.claim()  # kept: without it the lock would go with the claim
+    print(claim.slot, flush=True)
     time.sleep(60)
 """
 

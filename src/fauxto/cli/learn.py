@@ -55,9 +55,12 @@ def train(
     resolved = configs.preset(preset, **{**from_file, **given})
     require("torch")
     store = opened(data, skip_broken=skip_broken)
+    from fauxto.training import leave_processes
     from fauxto.training import train as train_detector
 
-    typer.echo(train_detector(store, resolved, out, resume=resume, name=name, note=note_of(store)))
+    folder = train_detector(store, resolved, out, resume=resume, name=name, note=note_of(store))
+    leave_processes()
+    typer.echo(folder)
 
 
 def tune(

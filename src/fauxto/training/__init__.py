@@ -22,10 +22,10 @@ from fauxto.training.finish import write_detector
 from fauxto.training.folder import open_run
 from fauxto.training.logs import EpochBar
 from fauxto.training.loop import Loop
-from fauxto.training.processes import keep_large_blocks, on_first, open_fabric
+from fauxto.training.processes import keep_large_blocks, leave_processes, on_first, open_fabric
 from fauxto.training.state import Position, load_best, load_state
 
-__all__ = ["fit", "keep_large_blocks", "train"]
+__all__ = ["fit", "keep_large_blocks", "leave_processes", "train"]
 
 
 def train(

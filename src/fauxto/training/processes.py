@@ -78,6 +78,13 @@ def summed(fabric: Fabric, values: list[float]) -> list[float]:
     return together.tolist()  # type: ignore[union-attr]
 
 
+def leave_processes() -> None:
+    """Part from the other processes together; one that ends while another still talks to it can abort that one."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
+
+
 def device_name(fabric: Fabric) -> str:
     """Return the name of the device for the record, such as "cpu" or "NVIDIA H200"."""
     return torch.cuda.get_device_name(fabric.device) if fabric.device.type == "cuda" else fabric.device.type
