@@ -107,6 +107,12 @@ def test_changed_model_is_refused(copied: Path, store: Store) -> None:
         ({"threshold": 2}, "impossible"),
         ({"calibration": {"temperature": 0}}, "impossible"),
         ({"calibration": {}}, "lacks"),
+        ({"calibration": {"temperature": 1e999}}, "impossible"),
+        ({"threshold": 10**400}, "lacks"),
+        ({"scope": []}, "lacks"),
+        ({"scope": {"min_side": "a", "max_side": 64}}, "lacks"),
+        ({"name": None}, "impossible"),
+        ({"trained_on": "x"}, "impossible"),
         ({"preprocessing": {"size": 32}}, "preprocessing"),
     ],
 )
@@ -114,6 +120,18 @@ def test_unsound_card_is_refused(copied: Path, changes: dict[str, object], messa
     change_card(copied, **changes)
     with pytest.raises(DetectorError, match=message):
         Detector.load(copied)
+
+
+def test_a_card_that_does_not_fit_its_model_is_refused(copied: Path) -> None:
+    card = json.loads((copied / "card.json").read_text())
+    change_card(copied, preprocessing=card["preprocessing"] | {"size": 33})
+    with pytest.raises(DetectorError, match="does not fit its card"):
+        Detector.load(copied).predict([np.zeros((33, 33, 3), np.uint8)])
+
+
+def test_a_home_folder_that_does_not_exist_is_no_detector() -> None:
+    with pytest.raises(DetectorError, match="no detector"):
+        Detector.load("~no-such-user-here/detector")
 
 
 def test_missing_model_and_missing_detector_are_refused(copied: Path, tmp_path: Path) -> None:

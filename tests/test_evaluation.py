@@ -38,7 +38,9 @@ class FakeDetector:
 
 
 def card_of(store, **config):
-    return {"trained_on": {"store": store.folder.name, "config": to_dict(TrainConfig(**config))}}
+    made = TrainConfig(**config)
+    about = {"store": store.folder.name, "config": to_dict(made), "test_part": fingerprint(store, make_split(store, made).test)}
+    return {"trained_on": about}
 
 
 def test_scores_metrics_and_columns_are_those_of_the_images(store):
@@ -158,7 +160,7 @@ def test_the_official_split_always_has_two_columns(store):
     test = np.flatnonzero(store.split == "test")
     seen[test[0]] = seen[np.flatnonzero(store.split == "train")[0]]
     leaky = dataclasses.replace(store, pixel_hash=seen)
-    for card in (card_of(store), {}):
+    for card in (card_of(leaky), {}):
         columns = columns_for(card, leaky)
         assert list(columns) == ["test", "test, unseen in train"]
         np.testing.assert_array_equal(columns["test"], test)
@@ -168,7 +170,6 @@ def test_the_official_split_always_has_two_columns(store):
 def test_a_drawn_split_is_drawn_again_as_in_training(store):
     card = card_of(store, split="notebook", seed=3)
     split = make_split(store, TrainConfig(split="notebook", seed=3))
-    card["trained_on"]["test_part"] = fingerprint(store, split.test)
     columns = columns_for(card, store)
     assert list(columns) == ["test", "test, unseen in train"]
     for name in columns:  # a drawn test part never shares pixels with the training part
@@ -176,8 +177,24 @@ def test_a_drawn_split_is_drawn_again_as_in_training(store):
 
 
 def test_a_drawn_split_that_is_not_the_one_of_the_training_is_refused(store):
+    card = card_of(store, split="notebook")
+    card["trained_on"]["test_part"] = "0" * 64
     with pytest.raises(DataError, match="may hold training images"):
-        columns_for(card_of(store, split="notebook"), store)
+        columns_for(card, store)
+
+
+def test_the_training_data_are_recognised_whatever_they_are_packed_in(store):
+    card = card_of(store, split="notebook", seed=3)
+    card["trained_on"] |= {"store": "the key of an archive", "pixels": fingerprint(store, np.arange(len(store)))}
+    split = make_split(store, TrainConfig(split="notebook", seed=3))
+    np.testing.assert_array_equal(columns_for(card, store)["test"], split.test)
+
+
+def test_other_data_need_no_part_to_train_on(store):
+    is_kept = (store.split == "test") & store.is_fake
+    is_kept[np.flatnonzero(store.split == "train")[0]] = True
+    split = np.where(is_kept, store.split, "")
+    assert columns_for({}, dataclasses.replace(store, split=split))["test"].tolist() == np.flatnonzero(split == "test").tolist()
 
 
 def test_data_without_parts_of_their_own_are_taken_whole(image_folder, tmp_path):

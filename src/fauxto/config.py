@@ -100,9 +100,24 @@ def preset(name: str, **changes: Any) -> TrainConfig:
         >>> preset("notebook", seed=3).batch_size
         16
     """
+    return from_mapping(TrainConfig, preset_values(name) | changes)
+
+
+def preset_values(name: str) -> dict[str, Any]:
+    """Return a preset's value of every key in which presets differ.
+
+    Raises:
+        ConfigError: The name is unknown.
+
+    Example:
+        >>> preset_values("notebook")
+        {'stem': 'imagenet'}
+    """
     if name not in PRESETS:
         raise ConfigError(f"no preset is called {name!r}{nearest(name, PRESETS)}")
-    return from_mapping(TrainConfig, {**PRESETS[name], **changes})
+    defaults = TrainConfig()
+    keys = sorted({key for values in PRESETS.values() for key in values})
+    return {key: getattr(defaults, key) for key in keys} | PRESETS[name]
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

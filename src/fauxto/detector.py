@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -49,7 +50,8 @@ class Detector:
             where: A detector folder, a run folder that holds one, or the name of a bundled one; None is the bundled default.
 
         Raises:
-            DetectorError: Nothing is there, a checksum is wrong, or the card is of another version.
+            DetectorError: Nothing is there, or the card is of another version or makes no sense. A wrong checksum of the model is
+                told by the first answer, which is when the model is read.
         """
         folder = _find(where)
         detector = Detector(folder, read_card(folder))
@@ -172,14 +174,18 @@ class Detector:
 
     def out_of_scope(self, height: int, width: int) -> str:
         """Return why an image of this size is outside of what the detector was trained for, or nothing."""
-        scope = self.card.get("scope", {})
-        low, high = scope.get("min_side", 1), scope.get("max_side", float("inf"))
+        low, high = self.card["scope"]["min_side"], self.card["scope"]["max_side"]
         if low <= min(height, width) and max(height, width) <= high:
             return ""
         return f"the image has {width} x {height} pixels, this detector was trained for {low} to {high} a side"
 
     def _run(self, squares: np.ndarray, output: str) -> np.ndarray:
-        return np.asarray(self._session.run([output], {"images": to_network_input(squares, self.spec)})[0])
+        inputs = {"images": to_network_input(squares, self.spec)}
+        session = self._session
+        try:
+            return np.asarray(session.run([output], inputs)[0])
+        except Exception as error:  # ONNX Runtime raises its own, undocumented classes
+            raise DetectorError(f"{self.folder / MODEL} does not fit its card ({error}): export the detector again") from error
 
     @cached_property
     def _session(self) -> Any:
@@ -197,11 +203,19 @@ class Detector:
 
     def _check_card(self) -> None:
         try:
-            is_sound = 0 <= self.threshold <= 1 and self.temperature > 0 and self.spec.size > 0
-        except (KeyError, TypeError, ValueError) as error:
-            raise DetectorError(f"the card in {self.folder} lacks a value ({error}): export the detector again") from error
+            scope = self.card["scope"]
+            is_sound = (
+                0 <= self.threshold <= 1
+                and 0 < self.temperature < math.inf
+                and 0 <= float(scope["min_side"]) <= float(scope["max_side"])
+                and self.spec.size > 0
+                and isinstance(self.card["name"], str)
+                and all(isinstance(self.card[key], dict) for key in ("trained_on", "model"))
+            )
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise DetectorError(f"the card in {self.folder} lacks a value ({error!r}): export the detector again") from error
         if not is_sound:
-            raise DetectorError(f"the card in {self.folder} holds an impossible threshold or temperature: export it again")
+            raise DetectorError(f"the card in {self.folder} holds an impossible value: export the detector again")
         if not (self.folder / MODEL).is_file():
             raise DetectorError(f"{self.folder / MODEL} is missing: train or copy the detector again")
 
@@ -224,7 +238,10 @@ def _find(where: str | Path | None) -> Path:
         return bundled[0]
     if (assets / str(where) / CARD).is_file() and not Path(where).exists():
         return assets / str(where)
-    folder = Path(where).expanduser()
+    try:
+        folder = Path(where).expanduser()
+    except RuntimeError as error:  # "~name" of a user that does not exist
+        raise DetectorError(f"there is no detector at {where} ({error}): give a folder") from error
     inside = folder / "detector"
     return inside if (inside / CARD).is_file() and not (folder / CARD).is_file() else folder
 

@@ -100,6 +100,7 @@ def missing_extra(extra: str, package: str) -> MissingExtraError:
 
     Example:
         >>> str(missing_extra("train", "torch"))
-        "this needs the package torch, which is not installed: pip install 'fauxto[train]'"
+        "this needs the package torch, which is not installed: pip install 'fauxto[train]' (in a checkout: '.[train]')"
     """
-    return MissingExtraError(f"this needs the package {package}, which is not installed: pip install 'fauxto[{extra}]'")
+    how = f"pip install 'fauxto[{extra}]' (in a checkout: '.[{extra}]')"
+    return MissingExtraError(f"this needs the package {package}, which is not installed: {how}")

@@ -78,17 +78,27 @@ def columns_for(card: Mapping[str, Any], store: Store) -> dict[str, Positions]:
     Raises:
         DataError: The split cannot be made, or is not the one of the training.
     """
-    trained_on = card.get("trained_on", {})
-    is_same = trained_on.get("store") == store.folder.name
-    config = from_mapping(TrainConfig, trained_on.get("config", {})) if is_same else TrainConfig()
-    has_parts = bool((store.split == "train").any() and (store.split == "test").any())
-    if not is_same and not has_parts:
-        return {EVERYTHING: np.arange(len(store))}
-    split = make_split(store, config)
-    if config.split == "official":
-        return {TEST: split.test, UNSEEN: split.test_unseen}
+    if not _is_trained_on(card, store):
+        return _columns_of_other_data(store)
+    trained_on = card["trained_on"]
+    split = make_split(store, from_mapping(TrainConfig, trained_on["config"]))
     _check_same_test(store, split, trained_on)
     return {TEST: split.test, UNSEEN: split.test_unseen}
+
+
+def _is_trained_on(card: Mapping[str, Any], store: Store) -> bool:
+    """Tell whether the images are those of the training, whatever they are packed in: a folder, an archive, a copy."""
+    about = card.get("trained_on", {})
+    return bool(about.get("store") == store.folder.name or about.get("pixels") == fingerprint(store, np.arange(len(store))))
+
+
+def _columns_of_other_data(store: Store) -> dict[str, Positions]:
+    test = np.flatnonzero(store.split == "test")
+    own = store.pixel_hash[np.isin(store.split, ("train", "val"))]
+    if not len(test) or not len(own):
+        return {EVERYTHING: np.arange(len(store))}
+    unseen = test[~np.isin(store.pixel_hash[test], own)]
+    return {TEST: test} | ({UNSEEN: unseen} if len(unseen) else {})
 
 
 def _check_same_test(store: Store, split: Split, trained_on: Mapping[str, Any]) -> None:
@@ -168,14 +178,13 @@ def _mistakes(store: Store, members: Positions, scores: ImageScores) -> tuple[Mi
 
 def _note_of(card: Mapping[str, Any], store: Store) -> str:
     """Return what the card says of the data it was trained on, which holds here only if they are measured again."""
-    trained_on = card.get("trained_on", {})
-    return str(trained_on.get("note", "")) if trained_on.get("store") == store.folder.name else ""
+    return str(card["trained_on"].get("note", "")) if _is_trained_on(card, store) else ""
 
 
 def _caveats(card: Mapping[str, Any], store: Store, members: Positions) -> tuple[str, ...]:
     found = []
     trained_on = card.get("trained_on", {})
-    if trained_on.get("store") != store.folder.name:
+    if not _is_trained_on(card, store):
         found.append(
             "These are not the data that the detector was trained on, as far as their content key tells. "
             "If they hold images of its training set all the same, these numbers are too good."

@@ -64,6 +64,8 @@ def decode(source: bytes | str | Path, *, max_pixels: int = MAX_PIXELS) -> Decod
         ImageTooLargeError: As ``open_rgb``.
     """
     payload = source if isinstance(source, bytes) else _read(Path(source))
+    if len(payload) > MAX_FILE_BYTES:
+        raise ImageTooLargeError(f"the image has more than {MAX_FILE_BYTES:,} bytes: make it smaller")
     if not payload:
         raise ImageError("the file is empty (0 bytes): get the image again from where it came from")
     with _decoder_errors_named(max_pixels), Image.open(io.BytesIO(payload), formats=_known_formats()) as image:

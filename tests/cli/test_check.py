@@ -108,3 +108,13 @@ def test_a_detector_from_simulated_data_says_so(run: Run, run_folder: Path, imag
         _, out, err = run("check", images[0], "--detector", folder, *form)
         assert "simulated data: a test" in err
         assert "simulated" not in out
+
+
+def test_standard_input_has_a_limit(run: Run, run_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fauxto.images.MAX_FILE_BYTES", 1000)
+    stdin = io.BytesIO(bytes(5000))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(stdin))
+    code, out, _ = run("check", "-", "--detector", run_folder, "--json")
+    assert code == 4
+    assert "more than 1,000 bytes" in json.loads(out)["images"][0]["error"]
+    assert stdin.tell() <= 1001 or stdin.closed

@@ -124,5 +124,8 @@ def test_where_torch_is_not_installed_the_extra_is_named(verb: str, image_folder
     call = [sys.executable, "-c", BLOCK, verb, *words, "--out", str(tmp_path / "out")]
     done = subprocess.run(call, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 3, done.stderr
-    assert done.stderr == "error: this needs the package torch, which is not installed: pip install 'fauxto[train]'\n"
+    refusal = (
+        "error: this needs the package torch, which is not installed: pip install 'fauxto[train]' (in a checkout: '.[train]')"
+    )
+    assert done.stderr == refusal + "\n"
     assert not (tmp_path / "out").exists()

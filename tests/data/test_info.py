@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -118,3 +119,10 @@ def test_the_real_cifake(real_data):
     assert info.counts == {"train": {"real": 50_000, "fake": 50_000}, "test": {"real": 10_000, "fake": 10_000}}
     assert info.duplicates.n_test_images_in_train == 378
     assert info.formats == {"JPEG": {"real": 60_000, "fake": 60_000}}
+
+
+def test_groups_on_two_sides_are_counted(store):
+    group = np.full(len(store), "", dtype="<U8")
+    group[np.flatnonzero(store.split == "train")[:2]] = "one", "two"
+    group[np.flatnonzero(store.split == "test")[:1]] = "two"
+    assert describe(dataclasses.replace(store, group=group)).duplicates.n_groups_on_two_sides == 1

@@ -47,6 +47,7 @@ def card(**changes) -> dict:
         "preprocessing": PreprocessSpec(size=32).to_dict(),
         "calibration": {"temperature": 2.0},
         "threshold": 0.5,
+        "trained_on": {},
         "scope": {"min_side": 1, "max_side": 64},
     }
     return {**values, **changes}

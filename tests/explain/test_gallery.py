@@ -46,6 +46,8 @@ def explainer() -> Explainer:
         "preprocessing": {"size": 8, "mean": [0, 0, 0], "std": [1, 1, 1]},
         "calibration": {"temperature": 1.0},
         "threshold": 0.5,
+        "scope": {"min_side": 1, "max_side": 64},
+        "trained_on": {},
     }
     return Explainer(Detector(Path("nowhere"), card), Reddish(), ("planes",))
 

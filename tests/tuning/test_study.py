@@ -63,6 +63,22 @@ def test_grid_is_dealt_out_once_and_ends(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("trials/*.lock"))
 
 
+def test_a_kill_between_result_and_end_loses_no_result(tmp_path: Path) -> None:
+    tune = tune_config(GRID)
+    with opened(tmp_path, tune) as study:
+        claim = study.claim()
+        assert claim is not None
+        result = {"validation_loss": 0.25, "validation_accuracy": 0.9, "best_epoch": 1, "n_epochs": 1, "seconds": 1.0}
+        claim.trial.set_user_attr("result", result | {"state": "complete"})  # and here the process was killed
+        claim.lock.close()
+        following = study.claim()
+        assert following is not None
+        assert following.slot == 2
+        first = study.rows()[0]
+        assert (first.trial, first.state, first.validation_loss) == (1, "complete", 0.25)
+        following.lock.close()
+
+
 def test_trial_of_a_killed_process_is_run_again(tmp_path: Path) -> None:
     tune = tune_config(GRID)
     (tmp_path / "study.toml").write_text(space.to_toml(tune), encoding="utf-8")

@@ -69,7 +69,7 @@ def test_grid(trained: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     seen = trained(some_losses)
     winner = tune(STORE, tune_config(GRID), tmp_path / "study")
     assert points(seen) == ALL_POINTS
-    assert from_mapping(TrainConfig, read_toml(winner)) == TrainConfig(max_epochs=3, batch_size=32, learning_rate=1e-4)
+    assert from_mapping(TrainConfig, read_toml(winner)) == TrainConfig(batch_size=32, learning_rate=1e-4)
     best = next(line for line in table(winner.parent) if (line["batch_size"], line["learning_rate"]) == ("32", "0.0001"))
     assert (best["validation_loss"], best["best_epoch"], best["n_epochs"]) == (str(1 / 32 + 1e-4), "2", "3")
     assert {"heatmap.png", "parallel.png", "study.db", "study.toml"} <= {path.name for path in winner.parent.iterdir()}

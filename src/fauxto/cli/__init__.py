@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -16,7 +17,7 @@ from fauxto.cli.explain import explain
 from fauxto.cli.learn import train, tune
 from fauxto.cli.measure import evaluate
 from fauxto.cli.terminal import printable
-from fauxto.errors import FauxtoError, UsageError
+from fauxto.errors import DiskFullError, FauxtoError, UsageError
 
 INTERRUPTED = 130  # what a shell reports for Ctrl-C
 # All that typer says of a wrong call; older typers take it from click, newer ones bring their own.
@@ -72,6 +73,8 @@ def _exit_code() -> int:
     except _WrongCall as error:
         return _refused_call(error)
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return _refused("the disk is full: the answer was not written; free some space", DiskFullError.exit_code)
         if error.filename is None or isinstance(error, BrokenPipeError):
             raise
         return _refused(f"{error.filename}: {error.strerror}; check this path and your rights on it", FauxtoError.exit_code)

@@ -45,12 +45,13 @@ def check(
        6  no usable detector
     """
     from fauxto.detector import Detector
+    from fauxto.images import MAX_FILE_BYTES
 
     if as_json and as_csv:
         raise UsageError("--json and --csv exclude each other: choose one")
     loaded = Detector.load(detector)
     names = _names(images)
-    sources = (sys.stdin.buffer.read() if name == "-" else name for name in names)
+    sources = (sys.stdin.buffer.read(MAX_FILE_BYTES + 1) if name == "-" else name for name in names)
     rows = [_row(name, answer) for name, answer in zip(names, loaded.predict_each(sources), strict=True)]
     note = str(loaded.card.get("trained_on", {}).get("note", ""))
     if as_json:

@@ -47,18 +47,19 @@ def opened(data: Path | None, *, skip_broken: bool) -> Store:
     return store
 
 
-def require(package: str) -> None:
-    """Refuse at once, before anything slow is done, where a package of the train extra is not installed.
+def require(*packages: str) -> None:
+    """Refuse at once, before anything slow is done or written, where a package of the train extra is not installed.
 
     Raises:
-        MissingExtraError: It is not.
+        MissingExtraError: One is not.
     """
-    try:
-        found = importlib.util.find_spec(package)
-    except ImportError:
-        found = None
-    if found is None:
-        raise missing_extra("train", package)
+    for package in packages:
+        try:
+            found = importlib.util.find_spec(package)
+        except ImportError:
+            found = None
+        if found is None:
+            raise missing_extra("train", package)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fauxto.cli.common import DataArgument, SkipBroken, opened
+from fauxto.cli.common import DataArgument, SkipBroken, opened, require
 from fauxto.cli.terminal import printable
 from fauxto.errors import UsageError
 
@@ -49,6 +49,7 @@ def synthetic(
     """
     from fauxto.data.synthetic import make_synthetic
 
+    require("torch", "skimage", "sklearn")
     make_synthetic(out, n_per_photo=n_per_photo, seed=seed, say=lambda line: typer.echo(line, err=True))
 
 
@@ -103,6 +104,8 @@ def _info_lines(found: Info, out: Path | None) -> Iterator[str]:
     both = f"{twins.n_images_with_both_labels:,} with both labels"
     yield f"equal pixels {twins.n_images:,} images in {twins.n_groups:,} groups, {both}"
     yield f"split audit  {twins.n_test_images_in_train:,} test images have pixels that also stand in train"
+    if found.n_groups:
+        yield f"             {twins.n_groups_on_two_sides:,} of {found.n_groups:,} named groups stand both in train and in test"
     if out is not None:
         yield f"written to   {out / 'info.json'}, {out / 'contact-sheet.png'}"
 

@@ -17,7 +17,7 @@ RunFolder = Annotated[Path, typer.Option("--out", help="Run folder: new, or with
 def train(
     out: RunFolder,
     data: DataOption = None,
-    preset: Annotated[str, typer.Option(help=f"Recipe to begin with: {', '.join(configs.PRESETS)}.")] = "notebook",
+    preset: Annotated[str | None, typer.Option(help=f"Recipe to begin with: {', '.join(configs.PRESETS)}.")] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file on top of the preset.")] = None,
     changes: Annotated[
         list[str] | None, typer.Option("--set", help="KEY=VALUE on top of all else, for any key of config.toml; repeatable.")
@@ -51,9 +51,10 @@ def train(
     given = {key: value for key, value in options.items() if value is not None} | _parsed(changes or [])
     if resume and config is None and (out / "config.toml").is_file():
         config = out / "config.toml"
+        given = (configs.preset_values(preset) if preset else {}) | given
     from_file = configs.read_toml(config) if config else {}
-    resolved = configs.preset(preset, **{**from_file, **given})
-    require("torch")
+    resolved = configs.preset(preset or "notebook", **{**from_file, **given})
+    require("torch", "torchvision", "lightning_fabric", "tensorboard", "matplotlib", "safetensors", "onnx", "onnxscript")
     store = opened(data, skip_broken=skip_broken)
     from fauxto.training import leave_processes
     from fauxto.training import train as train_detector
@@ -80,7 +81,7 @@ def tune(
     from fauxto.tuning import tune as run_study
 
     study = read_tune_config(config)
-    require("torch")
+    require("torch", "torchvision", "lightning_fabric", "optuna", "seaborn")
     typer.echo(run_study(opened(data, skip_broken=skip_broken), study, out, resume=resume))
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fauxto.cli.common import DataOption, DetectorArgument, SkipBroken, command_line, note_of, opened, output_folder
+from fauxto.cli.common import DataOption, DetectorArgument, SkipBroken, command_line, note_of, opened, output_folder, require
 from fauxto.cli.terminal import counting_bar
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def evaluate(
     from fauxto.report import write_report
 
     loaded = Detector.load(detector)
+    require("matplotlib", "jinja2")
     store = opened(data, skip_broken=skip_broken)
     columns = columns_for(loaded.card, store)
     with output_folder(out), counting_bar("scoring images") as progress:
@@ -76,6 +77,8 @@ def _print_numbers(report: Report) -> None:
 
 
 def _percent(number: Interval) -> str:
-    if number.value is None or number.low is None or number.high is None:
+    if number.value is None:
         return f"none: {number.reason}"
+    if number.low is None or number.high is None:
+        return f"{100 * number.value:.2f} %  (no interval: {number.reason})"
     return f"{100 * number.value:.2f} %  [{100 * number.low:.2f}, {100 * number.high:.2f}]"

@@ -31,6 +31,7 @@ class Duplicates:
         n_surplus: Images that would go if each picture were kept once.
         n_test_images_in_train: Test images whose pixels also stand in the data's own train or validation part.
         n_images_with_both_labels: Images whose pixels occur both as real and as fake.
+        n_groups_on_two_sides: Named groups that stand both in the data's own test part and in their train or validation part.
     """
 
     n_groups: int
@@ -38,6 +39,7 @@ class Duplicates:
     n_surplus: int
     n_test_images_in_train: int
     n_images_with_both_labels: int
+    n_groups_on_two_sides: int
 
 
 @dataclass(frozen=True)
@@ -196,4 +198,5 @@ def _duplicates(store: Store) -> Duplicates:
         n_surplus=len(store) - len(n_equal),
         n_test_images_in_train=int(np.isin(picture[in_test], picture[in_train]).sum()),
         n_images_with_both_labels=int(n_equal[(n_fake > 0) & (n_fake < n_equal)].sum()),
+        n_groups_on_two_sides=len((set(store.group[in_test].tolist()) & set(store.group[in_train].tolist())) - {""}),
     )

@@ -276,24 +276,25 @@ def _fill(source: Source, folder: Path, progress: Progress) -> None:
     if not rows:
         raise DataError(f"none of the {len(broken)} images can be read, the first is {broken[0][0]!r}: {broken[0][1]}")
     _write_index(source, folder, sorted(rows))
-    about = {"version": VERSION, "n_images": len(rows), "n_bytes": offset, "broken": sorted(broken)}
-    write_text(folder / "store.json", json.dumps(about))
+    write_text(folder / "store.json", json.dumps({"version": VERSION, "n_bytes": offset, "broken": sorted(broken)}))
 
 
 def _write_index(source: Source, folder: Path, rows: list[_Row]) -> None:
     position, offset, height, width, digest, file_format, size = zip(*rows, strict=True)
     records = [source.records[at] for at in position]
-    np.savez(
-        folder / "index.npz",
-        path=[record.path for record in records],
-        label=np.array([int(record.label) for record in records], np.uint8),
-        generator=[record.generator for record in records],
-        group=[record.group for record in records],
-        split=[record.split for record in records],
-        offset=np.array(offset, np.int64),
-        height=np.array(height, np.int32),
-        width=np.array(width, np.int32),
-        pixel_hash=np.array(digest, "S32"),
-        file_format=np.array(file_format),
-        file_bytes=np.array(size, np.int64),
-    )
+    with (folder / "index.npz").open("wb", buffering=0) as stream:
+        np.savez(
+            stream,
+            path=[record.path for record in records],
+            label=np.array([int(record.label) for record in records], np.uint8),
+            generator=[record.generator for record in records],
+            group=[record.group for record in records],
+            split=[record.split for record in records],
+            offset=np.array(offset, np.int64),
+            height=np.array(height, np.int32),
+            width=np.array(width, np.int32),
+            pixel_hash=np.array(digest, "S32"),
+            file_format=np.array(file_format),
+            file_bytes=np.array(size, np.int64),
+        )
+        os.fsync(stream.fileno())

@@ -94,7 +94,7 @@ def explain_paths(
             except ImageError as error:
                 done.append(Explained(str(path), error, None))
                 continue
-            stem = Path(path).stem[:100]  # the file system's limit is 255 bytes
+            stem = Path(path).stem[:50]  # the file system's limit is 255 bytes, and a character may take four
             names = (f"{stem}-{number}" if number > 1 else stem for number in count(1))
             name = next(name for name in names if not (inside / name).exists())
             explanation.save(inside / name)

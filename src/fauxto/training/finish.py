@@ -59,6 +59,7 @@ def _card(loop: Loop, position: Position, logits: np.ndarray, *, name: str, note
             "note": note,
             "n_train": n_train,
             "n_validation": n_validation,
+            "pixels": fingerprint(loop.store, np.arange(len(loop.store))),
             "test_part": fingerprint(loop.store, loop.split.test),
             "generators": generators,
             "best_epoch": position.best_epoch,

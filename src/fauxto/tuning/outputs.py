@@ -8,6 +8,7 @@ import io
 from pathlib import Path
 
 from fauxto import config as configs
+from fauxto.config import TrainConfig
 from fauxto.errors import TrainingError
 from fauxto.runs import write_text
 from fauxto.tuning.plots import draw_heatmap, draw_parallel
@@ -15,6 +16,8 @@ from fauxto.tuning.progress import shown_values
 from fauxto.tuning.space import TuneConfig
 from fauxto.tuning.study import TrialRow
 
+# What a study sets to be short; the winner is trained at full length.
+SHORTENING = ("subset", "limit", "max_epochs", "patience")
 TRIALS = "trials.csv"
 WINNER = "winner.toml"
 
@@ -32,9 +35,15 @@ def write_results(folder: Path, tune: TuneConfig, rows: list[TrialRow]) -> Path:
     best = winner_of(rows)
     draw_heatmap(folder / "heatmap.png", tune, rows)
     draw_parallel(folder / "parallel.png", tune, rows)
-    text = _about(best, rows, tune) + configs.to_toml(tune.trial_config(best.values))
+    text = _about(best, rows, tune) + configs.to_toml(full_length(tune.trial_config(best.values), tune))
     write_text(folder / WINNER, text)
     return folder / WINNER
+
+
+def full_length(config: TrainConfig, tune: TuneConfig) -> TrainConfig:
+    """Return a trial's configuration without what only kept the study short: all data, and the preset's patience and epochs."""
+    usual = configs.preset(tune.preset)
+    return dataclasses.replace(config, **{key: getattr(usual, key) for key in SHORTENING if key not in tune.search})
 
 
 def write_trials(folder: Path, tune: TuneConfig, rows: list[TrialRow]) -> None:
@@ -64,13 +73,13 @@ def winner_of(rows: list[TrialRow]) -> TrialRow:
 def _about(best: TrialRow, rows: list[TrialRow], tune: TuneConfig) -> str:
     """Say where the configuration comes from, and what in it was only meant to keep the study short."""
     usual = configs.preset(tune.preset)
-    changed = {f.name: getattr(tune.base, f.name) for f in dataclasses.fields(usual)}
-    changed = {key: value for key, value in changed.items() if value != getattr(usual, key) and key not in tune.search}
+    changed = {key: getattr(tune.base, key) for key in SHORTENING if key not in tune.search}
+    changed = {key: value for key, value in changed.items() if value != getattr(usual, key)}
     lines = [
         f"trial {best.trial}, the best of {len(rows)}: {shown_values(best.values)}",
         f"validation loss {best.validation_loss:.6f}, accuracy {best.validation_accuracy:.6f}, at epoch {best.best_epoch}",
         "train with it: fauxto train --config winner.toml --data DIR --out RUN",
     ]
     if changed:
-        lines.append(f'for a final run change back what the study set, unlike preset "{tune.preset}": {shown_values(changed)}')
+        lines.append(f"the study was shorter: {shown_values(changed)}")
     return "".join(f"# {line}\n" for line in lines)

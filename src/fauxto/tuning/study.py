@@ -76,7 +76,7 @@ class Study:
     def claim(self) -> Claim | None:
         """Take the next trial, or return None if every one has ended or runs elsewhere."""
         with self.locked():
-            self._fail_interrupted()
+            self._close_abandoned()
             slot = self._enqueued()
             if slot is None:
                 return None
@@ -101,13 +101,9 @@ class Study:
             state: "complete", "pruned" or "failed".
             result: Fields of TrialRow.
         """
-        from optuna.trial import TrialState
-
         with self.locked():
-            claim.trial.set_user_attr("result", result)
-            states = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
-            loss = result["validation_loss"] if state == "complete" else None
-            self.study.tell(claim.trial, loss, state=states[state])
+            claim.trial.set_user_attr("result", result | {"state": state})
+            self._tell(claim.trial.number, result | {"state": state})
             claim.lock.close()
             self._lock_path(claim.slot).unlink(missing_ok=True)
 
@@ -133,14 +129,21 @@ class Study:
         failed = self.study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
         return trials + [trial for trial in failed if "result" in trial.user_attrs]
 
-    def _fail_interrupted(self) -> None:
+    def _tell(self, number: int, result: dict[str, Any]) -> None:
+        from optuna.trial import TrialState
+
+        states = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
+        loss = result["validation_loss"] if result["state"] == "complete" else None
+        self.study.tell(number, loss, state=states[result["state"]])
+
+    def _close_abandoned(self) -> None:
         """Close trials whose process is gone: nobody holds their lock. Without a result they count as never begun."""
         from optuna.trial import TrialState
 
         for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             lock = take(self._lock_path(trial.user_attrs["slot"]), wait_s=0)
             if lock is not None:
-                self.study.tell(trial.number, state=TrialState.FAIL)
+                self._tell(trial.number, trial.user_attrs.get("result", {"state": "failed"}))
                 lock.close()
 
     def _enqueued(self) -> int | None:
@@ -220,4 +223,5 @@ def _row(trial: Any, tune: TuneConfig) -> TrialRow:
     names = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running"}
     # In the order of [search], and only what it names: a trial read at its very beginning has no values yet.
     values = {key: trial.params.get(key) for key in tune.search}
-    return TrialRow(trial.user_attrs["slot"], values, names[trial.state.name], **trial.user_attrs.get("result", {}))
+    result = {key: value for key, value in trial.user_attrs.get("result", {}).items() if key != "state"}
+    return TrialRow(trial.user_attrs["slot"], values, names[trial.state.name], **result)
