@@ -22,7 +22,7 @@ def main(folder: Path) -> None:
     data, run = folder / "data", folder / "run"
     fauxto("data", "synthetic", data, "--n-per-photo", "80")
     fauxto("data", "info", data, "--out", folder / "info")
-    fauxto("train", "--data", data, "--out", run, "--preset", "notebook-cifar-stem", "--max-epochs", "4")
+    fauxto("train", "--data", data, "--out", run, "--preset", "notebook-cifar-stem", "--max-epochs", "8")
     fauxto("evaluate", run, "--data", data, "--out", folder / "report")
     fauxto("explain", run, "--data", data, "--out", folder / "maps")
     real, fake = (data / "test" / label / "coffee_0003.jpg" for label in ("real", "fake"))

@@ -185,4 +185,6 @@ def _check_both_classes(store: Store, split: Split) -> None:
         labels = store.is_fake[getattr(split, name)]
         if not labels.any() or labels.all():
             counts = f"{int(labels.sum())} fake and {int((~labels).sum())} real"
-            raise DataError(f"the {name} part holds {counts} images, but both classes are needed: give more or other data")
+            raise DataError(
+                f"the {name} part holds {counts} images, but both classes are needed: give other data, or a larger --limit or --subset"
+            )
