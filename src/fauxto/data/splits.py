@@ -186,5 +186,6 @@ def _check_both_classes(store: Store, split: Split) -> None:
         if not labels.any() or labels.all():
             counts = f"{int(labels.sum())} fake and {int((~labels).sum())} real"
             raise DataError(
-                f"the {name} part holds {counts} images, but both classes are needed: give other data, or a larger --limit or --subset"
+                f"the {name} part holds {counts} images, but both classes are needed: "
+                "give other data, or a larger --limit or --subset"
             )
