@@ -43,6 +43,10 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> Callable[[Losses], list[TrainCon
             folder.mkdir(parents=True)  # refuses what an interrupted trial has left
             position = Position()
             for loss in losses(config):
+                if not math.isfinite(loss):  # as training does, before anyone is told of the epoch
+                    raise DivergedError(
+                        f"the validation loss is not a finite number any more (epoch {position.epoch + 1}): lower it"
+                    )
                 position.epoch += 1
                 position.is_done = position.epoch == config.max_epochs
                 position.history.append({"epoch": position.epoch, "validation_loss": loss, "validation_accuracy": 1 - loss})

@@ -93,7 +93,8 @@ def device_name(fabric: Fabric) -> str:
 def keep_large_blocks() -> None:
     """Let glibc keep large freed blocks instead of giving them back to the system at every step.
 
-    ResNet-18's gradients (45 MB) are otherwise mapped, zeroed and unmapped at each step: a fifth of the time at batch 16.
+    ResNet-18's gradients (45 MB) are otherwise mapped, zeroed and unmapped at each step; benchmarks/training_step.py
+    measures what that costs.
     """
     if sys.platform.startswith("linux"):
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none

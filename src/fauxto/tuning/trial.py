@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -70,9 +69,6 @@ def best_of(history: History) -> dict[str, Any]:
 
 def _look(claim: Claim, position: Position) -> None:
     loss = position.history[-1]["validation_loss"]
-    if not math.isfinite(loss):
-        position.history.pop()  # so that the table shows the last epoch that meant something
-        raise DivergedError(f"the validation loss is not a finite number any more (epoch {position.epoch}): lower learning_rate")
     claim.trial.report(loss, step=position.epoch - 1)
     if not position.is_done and claim.trial.should_prune():
         raise _HopelessError
