@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fauxto.config import PRESETS, TrainConfig, bounded, from_mapping, nearest, preset, read_toml, to_dict, to_toml, tomllib
+from fauxto.config import PRESETS, TrainConfig, bounded, from_mapping, nearest, preset, read_toml, to_dict, to_toml
 from fauxto.errors import ConfigError, UsageError
+from fauxto.mapping import tomllib
 
 FIELDS = [field.name for field in dataclasses.fields(TrainConfig)]
 
