@@ -7,7 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from fauxto.data.loaders import flipped, n_steps, network_input, train_batches
+from fauxto.config import TrainConfig
+from fauxto.data.loaders import augmented, cropped, flipped, n_steps, network_input, shifted, squares, train_batches
 from fauxto.data.sources import open_source
 from fauxto.data.store import open_store
 from fauxto.preprocess import PreprocessSpec, fit_square, to_network_input
@@ -16,8 +17,10 @@ SPEC = PreprocessSpec()
 
 
 def epoch_of(store, positions, **changes):
-    options = {"batch_size": 8, "horizontal_flip": 0.5, "seed": 0, "epoch": 0} | changes
-    return list(train_batches(store, positions, SPEC, **options))
+    about = {"epoch": 0} | {
+        key: changes.pop(key) for key in ("epoch", "first_step", "rank", "world_size", "n_workers") if key in changes
+    }
+    return list(train_batches(store, positions, SPEC, TrainConfig(**{"batch_size": 8} | changes), **about))
 
 
 def which(store, batches, positions):
@@ -143,17 +146,18 @@ def test_the_largest_seed_works(store, positions):
 
 
 def test_flipped_by_hand():
-    images = torch.arange(12.0).reshape(2, 1, 2, 3)
-    found = flipped(images, torch.tensor([False, True]))
+    images = np.arange(12).reshape(2, 2, 3, 1)
+    found = flipped(images, np.array([False, True]))
     assert found[0].tolist() == images[0].tolist()
-    assert found[1].tolist() == [[[8, 7, 6], [11, 10, 9]]]
+    assert found[1, ..., 0].tolist() == [[8, 7, 6], [11, 10, 9]]
 
 
 def test_flipped_agrees_with_torchvision():
     from torchvision.transforms.functional import hflip
 
-    images = torch.randn(4, 3, 5, 6)
-    assert torch.equal(flipped(images, torch.ones(4, dtype=torch.bool)), hflip(images))
+    images = np.random.default_rng(0).integers(0, 256, (4, 5, 6, 3), np.uint8)
+    expected = hflip(torch.from_numpy(images).permute(0, 3, 1, 2)).permute(0, 2, 3, 1).numpy()
+    np.testing.assert_array_equal(flipped(images, np.ones(4, bool)), expected)
 
 
 @pytest.mark.parametrize(("probability", "expected"), [(0, 0), (1, 1)])
@@ -175,6 +179,60 @@ def test_one_half_mirrors_about_half_and_others_each_epoch(store, positions):
     share = np.mean(masks)
     assert abs(share - 0.5) < 4 * 0.5 / np.sqrt(np.size(masks)), "beyond four standard deviations"
     assert len({tuple(mask) for mask in masks}) == 12
+
+
+# ---------------------------------------------------------------- shifts, perturbations, and batches made ahead
+
+
+@pytest.mark.parametrize("offset", [(0, 0), (2, 0), (0, -3), (-1, 3)])
+def test_shifted_agrees_with_reflect_padding(offset):
+    images = np.random.default_rng(0).integers(0, 256, (2, 7, 5, 3), np.uint8)
+    down, right = offset
+    padded = np.pad(images, ((0, 0), (3, 3), (3, 3), (0, 0)), mode="reflect")
+    expected = padded[:, 3 - down : 10 - down, 3 - right : 8 - right]
+    np.testing.assert_array_equal(shifted(images, np.array([offset, offset])), expected)
+
+
+def test_each_image_is_shifted_on_its_own():
+    images = np.arange(6, dtype=np.uint8).reshape(2, 1, 3, 1)
+    assert shifted(images, np.array([[0, 0], [0, 1]])).ravel().tolist() == [0, 1, 2, 4, 3, 4]
+
+
+def test_cropped_by_hand():
+    images = np.arange(32).reshape(2, 4, 4, 1)
+    found = cropped(images, np.array([[0, 0], [2, 1]]), size=2)
+    assert found[..., 0].tolist() == [[[0, 1], [4, 5]], [[25, 26], [29, 30]]]
+
+
+def test_the_first_epochs_show_cutouts_and_the_others_whole_images(store, positions):
+    sides = [
+        epoch_of(store, positions, epoch=epoch, crop=24, crop_share=0.5, max_epochs=4)[0][0].shape[-2:] for epoch in range(4)
+    ]
+    assert sides == [(24, 24), (24, 24), (32, 32), (32, 32)]
+    cutout = epoch_of(store, positions, crop=24, max_epochs=4, horizontal_flip=0)[0][0][0].numpy()
+    whole = network_input(store, positions, SPEC)
+    windows = np.lib.stride_tricks.sliding_window_view(whole, (3, 24, 24), axis=(1, 2, 3))[:, 0]
+    assert (windows == cutout).all(axis=(3, 4, 5)).any(), "some 24x24 window of some image, colours and order kept"
+
+
+def test_nothing_is_augmented_unless_it_is_asked_for(store, positions):
+    images = squares(store, positions, SPEC)
+    config = TrainConfig(horizontal_flip=0)
+    np.testing.assert_array_equal(augmented(images, config, np.random.default_rng(0)), images)
+
+
+def test_about_as_many_images_are_perturbed_as_was_asked_for(store, positions):
+    images = np.concatenate([squares(store, positions, SPEC)] * 10)
+    config = TrainConfig(horizontal_flip=0, perturb_share=0.5)
+    found = augmented(images, config, np.random.default_rng(0))
+    share = (found != images).any(axis=(1, 2, 3)).mean()
+    assert abs(share - 0.5) < 4 * 0.5 / np.sqrt(len(images)), "beyond four standard deviations"
+
+
+@pytest.mark.parametrize("n_workers", [1, 3])
+def test_batches_made_ahead_by_threads_are_the_same(store, positions, n_workers):
+    everything = {"shift": 2, "perturb_share": 0.5, "first_step": 1}
+    assert same(epoch_of(store, positions, n_workers=n_workers, **everything), epoch_of(store, positions, **everything))
 
 
 # ---------------------------------------------------------------- images of several sizes

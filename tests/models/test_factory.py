@@ -33,13 +33,14 @@ def test_each_model_answers_with_one_logit_on_its_own_input(name):
 @pytest.mark.parametrize("name", MODELS)
 @torch.no_grad()
 def test_the_layers_for_maps_exist_deepest_first(name):
-    network = build(name, stem="cifar").eval()
+    network = build(name, **({"stem": "cifar"} if name == "resnet18" else {})).eval()
     sides = []
     for layer in blueprint(name).map_layers:
         network.get_submodule(layer).register_forward_hook(lambda module, given, out: sides.append(out.shape[-1]))
     network(torch.zeros(1, 3, 32, 32))
-    assert sorted(sides) == [4, 8, 16, 32], "each layer is there and gives a map"
-    assert blueprint(name).map_layers[0].endswith("layer4")
+    expected = {"resnet18": [4, 8, 16, 32], "evidence": [8, 16, 32]}[name]
+    assert sides[::-1] == expected, "the forward pass meets the deepest last"
+    assert blueprint(name).map_layers[0] == {"resnet18": "backbone.layer4", "evidence": "stage2"}[name]
 
 
 def test_an_unknown_name_is_refused_with_the_nearest():

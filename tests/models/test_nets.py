@@ -10,7 +10,7 @@ import torch
 import torchvision
 
 from fauxto.errors import ConfigError
-from fauxto.models.nets import STEMS, ResNet18
+from fauxto.models.nets import STEMS, EvidenceNet, ResNet18
 
 
 def lived_in(stem: str) -> ResNet18:
@@ -85,6 +85,44 @@ def test_the_same_seed_gives_the_same_first_weights():
 def test_an_unknown_stem_is_refused(stem, hint):
     with pytest.raises(ConfigError, match=hint):
         ResNet18(stem=stem)
+
+
+# ---------------------------------------------------------------- EvidenceNet
+
+
+def test_evidence_net_has_under_a_million_weights():
+    assert sum(weight.numel() for weight in EvidenceNet().parameters()) < 1_000_000
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("size", "side"), [(32, 8), (24, 6), (33, 9), (64, 16), (4, 1), (1, 1)])
+def test_evidence_net_takes_any_size_and_its_map_is_a_quarter_of_it(size, side):
+    network = EvidenceNet().eval()
+    batch = images(2, size)
+    evidence = network.evidence(batch)
+    assert evidence.shape == (2, side, side)
+    torch.testing.assert_close(network(batch), evidence.mean(dim=(1, 2)))
+
+
+@torch.no_grad()
+def test_the_evidence_is_local():
+    torch.manual_seed(0)
+    network = EvidenceNet().eval()
+    before = images(1, 256)
+    after = before.clone()
+    after[..., :32, :32] = 0
+    changed = (network.evidence(before) != network.evidence(after))[0]
+    assert changed[:8, :8].all()
+    assert not changed[24:].any(), "a corner says nothing of what lies 64 pixels away"
+    assert not changed[:, 24:].any()
+
+
+@torch.no_grad()
+def test_a_residual_block_begins_as_nothing():
+    torch.manual_seed(0)
+    block = EvidenceNet().stage1[1].eval()
+    hidden = torch.rand(2, 64, 5, 5)
+    assert torch.equal(block(hidden), hidden)
 
 
 @pytest.mark.parametrize("module", ["fauxto.training", "fauxto.models.nets", "fauxto.export"])

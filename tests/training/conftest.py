@@ -35,7 +35,7 @@ class Tiny(nn.Module):
 
 
 def blueprint() -> factory.Blueprint:
-    return factory.Blueprint(build=Tiny, preprocess=PreprocessSpec(size=32), map_layers=("conv",))
+    return factory.Blueprint(build=Tiny, options=("stem",), preprocess=PreprocessSpec(size=32), map_layers=("conv",))
 
 
 def no_export(network: nn.Module, spec: PreprocessSpec, path: Path) -> float:

@@ -78,6 +78,24 @@ def test_a_run_stopped_after_any_step_goes_on_to_the_same_bits(reference, store,
     assert_same_run(tmp_path / "run", reference)
 
 
+# Everything with a state of its own: momentum, averaged weights, a step size that depends on the step.
+BEST_LIKE = dataclasses.replace(
+    preset("best", batch_size=8, max_epochs=2, patience=2, n_threads=1, validation_share=0.2, precision="32-true"),
+    model="resnet18", ema_decay=0.5,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("epoch", "step"), [(0, 3), (1, 2)])
+def test_a_run_of_the_best_preset_goes_on_to_the_same_bits(store, tmp_path, epoch, step):
+    train(store, BEST_LIKE, tmp_path / "straight", shown=False)
+    with pytest.MonkeyPatch.context() as patch:
+        stop_at(patch, epoch=epoch, step=step)
+        with pytest.raises(KeyboardInterrupt):
+            train(store, BEST_LIKE, tmp_path / "run", shown=False)
+    train(store, BEST_LIKE, tmp_path / "run", resume=True, shown=False)
+    assert_same_run(tmp_path / "run", tmp_path / "straight")
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
 def test_a_run_killed_at_a_random_moment_goes_on_to_the_same_bits(reference, store, tmp_path):
     config, out = dataclasses.replace(CONFIG, checkpoint_every_s=0), tmp_path / "run"

@@ -33,6 +33,10 @@ def small(seed: int = 0, width: int = 4):
     return network, torch.optim.Adam(network.parameters(), lr=0.01, fused=True)
 
 
+def named(network, optimizer):
+    return {"model": network}, optimizer
+
+
 def do_steps(network, optimizer, first, last):
     network.train()
     for step in range(first, last):
@@ -52,9 +56,9 @@ def test_going_on_gives_the_bits_of_a_run_without_a_stop(tmp_path, step):
     do_steps(*straight, 0, 10)
     stopped = small()
     do_steps(*stopped, 0, step)
-    save_state(tmp_path, *stopped, Position(step=step))
+    save_state(tmp_path, *named(*stopped), Position(step=step))
     resumed = small(seed=99)  # other first weights: everything must come from the file
-    assert load_state(tmp_path, *resumed) == Position(step=step)
+    assert load_state(tmp_path, *named(*resumed)) == Position(step=step)
     assert bits(resumed[0]) == bits(stopped[0])
     do_steps(*resumed, step, 10)
     assert bits(resumed[0]) == bits(straight[0])
@@ -63,14 +67,14 @@ def test_going_on_gives_the_bits_of_a_run_without_a_stop(tmp_path, step):
 def test_the_position_comes_back_exactly(tmp_path):
     row = {"epoch": 1, "train_loss": 0.1 + 0.2, "seconds": 1e-300}
     position = Position(epoch=1, step=7, totals=[math.pi, 3.0, 16.0], history=[row], best_epoch=1, is_done=True)
-    save_state(tmp_path, *small(), position)
-    assert load_state(tmp_path, *small()) == position
+    save_state(tmp_path, *named(*small()), position)
+    assert load_state(tmp_path, *named(*small())) == position
 
 
 def test_a_run_without_a_state_starts_anew(tmp_path):
     network, optimizer = small()
     before = bits(network)
-    assert load_state(tmp_path, network, optimizer) == Position()
+    assert load_state(tmp_path, {"model": network}, optimizer) == Position()
     assert bits(network) == before
 
 
@@ -78,22 +82,22 @@ def test_a_run_without_a_state_starts_anew(tmp_path):
 def test_a_damaged_state_is_refused(tmp_path, payload):
     (tmp_path / STATE).write_bytes(payload)
     with pytest.raises(TrainingError, match=r"state\.safetensors cannot be used .*start anew"):
-        load_state(tmp_path, *small())
+        load_state(tmp_path, *named(*small()))
 
 
 def test_a_state_of_another_model_is_refused(tmp_path):
-    save_state(tmp_path, *small(width=4), Position())
+    save_state(tmp_path, *named(*small(width=4)), Position())
     with pytest.raises(TrainingError, match="size mismatch") as caught:
-        load_state(tmp_path, *small(width=5))
+        load_state(tmp_path, *named(*small(width=5)))
     assert "\n" not in str(caught.value)
 
 
 def test_a_state_with_an_unknown_position_is_refused(tmp_path):
-    save_state(tmp_path, *small(), Position())
+    save_state(tmp_path, *named(*small()), Position())
     tensors, about = load_tensors(tmp_path / STATE)
     save_tensors(tmp_path / STATE, tensors, about={**about, "moon": "full"})
     with pytest.raises(TrainingError, match="moon"):
-        load_state(tmp_path, *small())
+        load_state(tmp_path, *named(*small()))
 
 
 def test_the_best_weights_come_back(tmp_path):
@@ -120,7 +124,7 @@ def test_missing_or_other_best_weights_are_refused(tmp_path):
 @pytest.mark.parametrize("step", ["fsync", "replace"])
 def test_a_full_disk_keeps_the_state_before(tmp_path, monkeypatch, step):
     network, optimizer = small()
-    save_state(tmp_path, network, optimizer, Position(step=1))
+    save_state(tmp_path, {"model": network}, optimizer, Position(step=1))
     before = bits(network)
     do_steps(network, optimizer, 0, 2)
 
@@ -130,21 +134,21 @@ def test_a_full_disk_keeps_the_state_before(tmp_path, monkeypatch, step):
     with monkeypatch.context() as patch:
         patch.setattr(runs.os, step, full)
         with pytest.raises(DiskFullError, match="state"):
-            save_state(tmp_path, network, optimizer, Position(step=2))
+            save_state(tmp_path, {"model": network}, optimizer, Position(step=2))
     assert os.listdir(tmp_path) == [STATE]
-    assert load_state(tmp_path, network, optimizer).step == 1
+    assert load_state(tmp_path, {"model": network}, optimizer).step == 1
     assert bits(network) == before
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_a_weight_that_is_no_number_is_never_saved(tmp_path, value):
     network, optimizer = small()
-    save_state(tmp_path, network, optimizer, Position(step=1))
+    save_state(tmp_path, {"model": network}, optimizer, Position(step=1))
     with torch.no_grad():
         network[2].bias.fill_(value)
     with pytest.raises(DivergedError, match=r"epoch 3, step 7\): lower learning_rate; the last good checkpoint stays in"):
-        save_state(tmp_path, network, optimizer, Position(epoch=2, step=7))
-    assert load_state(tmp_path, *small()).step == 1
+        save_state(tmp_path, {"model": network}, optimizer, Position(epoch=2, step=7))
+    assert load_state(tmp_path, *named(*small())).step == 1
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
@@ -159,5 +163,5 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path, value):
 
 
 def test_no_best_file_is_touched_by_a_state(tmp_path):
-    save_state(tmp_path, *small(), Position())
+    save_state(tmp_path, *named(*small()), Position())
     assert not (tmp_path / BEST).exists()

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 import torch
 
+from fauxto.config import TrainConfig
 from fauxto.data.splits import Positions
 from fauxto.data.store import Store
+from fauxto.perturb import training_perturbed
 from fauxto.preprocess import PreprocessSpec, fit_square, to_network_input
+
+T = TypeVar("T")
 
 
 def n_steps(n_images: int, *, batch_size: int, world_size: int = 1) -> int:
@@ -29,14 +36,13 @@ def train_batches(
     store: Store,
     positions: Positions,
     spec: PreprocessSpec,
+    config: TrainConfig,
     *,
-    batch_size: int,
-    horizontal_flip: float,
-    seed: int,
     epoch: int,
     first_step: int = 0,
     rank: int = 0,
     world_size: int = 1,
+    n_workers: int = 0,
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Yield shuffled, augmented batches of one epoch from ``first_step`` on.
 
@@ -44,43 +50,116 @@ def train_batches(
         store: Decoded images.
         positions: Those of the training part.
         spec: What the network's input must be.
-        batch_size: Images per step and process.
-        horizontal_flip: Probability of mirroring an image.
-        seed: With ``epoch``, decides order and augmentation.
-        epoch: Counted from 0.
+        config: Batch size per process, augmentation and seed.
+        epoch: Counted from 0; with ``config.seed``, decides order and augmentation.
         first_step: Where an interrupted epoch goes on.
         rank: This process's number.
         world_size: How many processes share the epoch.
+        n_workers: Threads that make batches ahead; 0 makes each when it is asked for. The batches are the same.
 
     Yields:
-        Images float32 (n, 3, size, size) and labels float32 (n,), 1 = fake.
+        Images float32 (n, 3, size, size), smaller while only cut-outs are shown, and labels float32 (n,), 1 = fake.
     """
-    order = np.random.default_rng([seed, epoch]).permutation(positions)
-    labels = store.is_fake
-    together = batch_size * world_size
-    for step in range(first_step, n_steps(len(order), batch_size=batch_size, world_size=world_size)):
+    order = np.random.default_rng([config.seed, epoch]).permutation(positions)
+    together = config.batch_size * world_size
+
+    def batch(step: int) -> tuple[torch.Tensor, torch.Tensor]:
         mine = order[step * together : (step + 1) * together][rank::world_size]
-        images = torch.from_numpy(network_input(store, mine, spec))
-        flips = np.random.default_rng([seed, epoch, step, rank]).random(len(mine)) < horizontal_flip
-        yield flipped(images, torch.from_numpy(flips)), torch.from_numpy(labels[mine].astype(np.float32))
+        rng = np.random.default_rng([config.seed, epoch, step, rank])
+        images = augmented(squares(store, mine, spec), config, rng)
+        if 0 < config.crop < spec.size and epoch < round(config.crop_share * config.max_epochs):
+            images = cropped(images, rng.integers(0, spec.size - config.crop + 1, (len(images), 2)), size=config.crop)
+        return torch.from_numpy(to_network_input(images, spec)), torch.from_numpy(store.is_fake[mine].astype(np.float32))
+
+    steps = range(first_step, n_steps(len(order), batch_size=config.batch_size, world_size=world_size))
+    yield from _made_ahead(batch, steps, n_workers=n_workers) if n_workers else map(batch, steps)
+
+
+def augmented(images: np.ndarray, config: TrainConfig, rng: np.random.Generator) -> np.ndarray:
+    """Return images mirrored, moved and perturbed as the configuration says: uint8, shape (n, size, size, 3), as they came."""
+    images = flipped(images, rng.random(len(images)) < config.horizontal_flip)
+    if config.shift:
+        images = shifted(images, rng.integers(-config.shift, config.shift + 1, (len(images), 2)))
+    if config.perturb_share:
+        images = training_perturbed(images, rng, share=config.perturb_share)
+    return images
 
 
 def network_input(store: Store, positions: Positions, spec: PreprocessSpec) -> np.ndarray:
     """Return images as the network sees them: float32, shape (n, 3, size, size)."""
+    return to_network_input(squares(store, positions, spec), spec)
+
+
+def squares(store: Store, positions: Positions, spec: PreprocessSpec) -> np.ndarray:
+    """Return images in the network's size: uint8, shape (n, size, size, 3)."""
     if store.is_uniform and store.height[0] == store.width[0] == spec.size:
-        return to_network_input(store.batch(positions), spec)
-    return to_network_input(np.stack([fit_square(store.image(at), size=spec.size) for at in positions]), spec)
+        return store.batch(positions)
+    return np.stack([fit_square(store.image(at), size=spec.size) for at in positions])
 
 
-def flipped(images: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+def flipped(images: np.ndarray, chosen: np.ndarray) -> np.ndarray:
     """Mirror the chosen images left to right.
 
     Args:
-        images: (n, c, h, w).
+        images: (n, h, w, c).
         chosen: Bool, (n,).
 
     Example:
-        >>> flipped(torch.tensor([[[[1, 2]]], [[[3, 4]]]]), torch.tensor([True, False])).flatten().tolist()
+        >>> flipped(np.array([[[[1], [2]]], [[[3], [4]]]]), np.array([True, False])).ravel().tolist()
         [2, 1, 3, 4]
     """
-    return torch.where(chosen.view(-1, 1, 1, 1), images.flip(3), images)
+    return np.where(chosen[:, None, None, None], images[:, :, ::-1], images)
+
+
+def shifted(images: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """Move each image by whole pixels; what comes in at the border is the image mirrored there.
+
+    Args:
+        images: (n, h, w, c).
+        offsets: Int, (n, 2): down and to the right; each below the image's own side.
+
+    Example:
+        >>> shifted(np.array([[[[1], [2], [3]]]]), np.array([[0, 1]])).ravel().tolist()
+        [2, 1, 2]
+    """
+    height, width = images.shape[1:3]
+    rows = _mirrored(np.arange(height) - offsets[:, :1], height)
+    columns = _mirrored(np.arange(width) - offsets[:, 1:], width)
+    each = np.arange(len(images))[:, None, None]
+    moved: np.ndarray = images[each, rows[:, :, None], columns[:, None, :]]
+    return moved
+
+
+def cropped(images: np.ndarray, corners: np.ndarray, *, size: int) -> np.ndarray:
+    """Cut a square out of each image.
+
+    Args:
+        images: (n, h, w, c).
+        corners: Int, (n, 2): the row and the column where its square begins.
+        size: Its side.
+
+    Example:
+        >>> cropped(np.array([[[[1], [2]], [[3], [4]]]]), np.array([[1, 0]]), size=1).ravel().tolist()
+        [3]
+    """
+    each, along = np.arange(len(images))[:, None, None], np.arange(size)
+    cut: np.ndarray = images[each, (corners[:, :1] + along)[:, :, None], (corners[:, 1:] + along)[:, None, :]]
+    return cut
+
+
+def _mirrored(index: np.ndarray, n: int) -> np.ndarray:
+    """Return indices outside of 0 to n - 1 reflected at the first and last one."""
+    inside: np.ndarray = (n - 1) - np.abs((n - 1) - np.abs(index))
+    return inside
+
+
+def _made_ahead(make: Callable[[int], T], steps: range, *, n_workers: int) -> Iterator[T]:
+    """Yield ``make(step)`` in order, made by threads that are at most two steps each ahead."""
+    with ThreadPoolExecutor(n_workers) as pool:
+        waiting: deque[Future[T]] = deque()
+        for step in steps:
+            waiting.append(pool.submit(make, step))
+            if len(waiting) > 2 * n_workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fauxto.config import nearest
+from fauxto.config import TrainConfig, nearest
 from fauxto.errors import ConfigError
 from fauxto.models import nets
 from fauxto.preprocess import PreprocessSpec
@@ -21,11 +21,13 @@ class Blueprint:
 
     Attributes:
         build: Takes the options on the card, returns the untrained network.
+        options: The keys of a training configuration that it takes.
         preprocess: What its input must be.
         map_layers: Layers that a gradient map can be taken from, deepest first.
     """
 
     build: Callable[..., nn.Module]
+    options: tuple[str, ...]
     preprocess: PreprocessSpec
     map_layers: tuple[str, ...]
 
@@ -33,8 +35,15 @@ class Blueprint:
 MODELS: dict[str, Blueprint] = {
     "resnet18": Blueprint(
         build=nets.ResNet18,
+        options=("stem",),
         preprocess=PreprocessSpec(size=32),
         map_layers=("backbone.layer4", "backbone.layer3", "backbone.layer2", "backbone.layer1"),
+    ),
+    "evidence": Blueprint(
+        build=nets.EvidenceNet,
+        options=(),
+        preprocess=PreprocessSpec(size=32),
+        map_layers=("stage2", "stage1", "stem"),
     ),
 }
 
@@ -52,6 +61,16 @@ def blueprint(name: str) -> Blueprint:
     if name not in MODELS:
         raise ConfigError(f"no model is called {name!r}{nearest(name, MODELS)}")
     return MODELS[name]
+
+
+def options(config: TrainConfig) -> dict[str, Any]:
+    """Return the part of a training configuration that a network is built from, as it stands on the card.
+
+    Example:
+        >>> options(TrainConfig(model="resnet18", stem="cifar"))
+        {'stem': 'cifar'}
+    """
+    return {key: getattr(config, key) for key in blueprint(config.model).options}
 
 
 def build(name: str, **options: Any) -> nn.Module:

@@ -22,6 +22,7 @@ from fauxto.training.finish import write_detector
 from fauxto.training.folder import open_run
 from fauxto.training.logs import EpochBar
 from fauxto.training.loop import Loop
+from fauxto.training.optimizers import averaged_copy, build_optimizer
 from fauxto.training.processes import keep_large_blocks, leave_processes, on_first, open_fabric
 from fauxto.training.state import Position, load_best, load_state
 
@@ -57,9 +58,9 @@ def train(
     _check_enough(split, config, fabric)
     on_first(fabric, lambda: open_run(fabric, folder, store, split, config, resume=resume))
     loop = _loop(fabric, store, split, config, folder, shown=shown)
-    position = load_state(folder, loop.network, loop.optimizer.optimizer) if resume else Position()
+    position = load_state(folder, loop.kept(), loop.optimizer.optimizer) if resume else Position()
     loop.run(position)
-    load_best(folder, loop.network)
+    load_best(folder, loop.answering)
     return _finish(loop, position, name=name or folder.resolve().name, note=note)
 
 
@@ -97,7 +98,7 @@ def fit(
 
 def _finish(loop: Loop, position: Position, *, name: str, note: str) -> Path:
     """Calibrate on the validation part and write the detector, on the first process."""
-    logits = loop.logits(loop.split.validation)
+    logits = loop.logits(loop.split.validation, exact=True)
     folder = loop.folder / "detector"
     on_first(loop.fabric, lambda: write_detector(loop, position, logits, folder, name=name, note=note))
     loop.bar.say(f"detector written to {folder}")
@@ -105,12 +106,14 @@ def _finish(loop: Loop, position: Position, *, name: str, note: str) -> Path:
 
 
 def _loop(fabric: Fabric, store: Store, split: Split, config: TrainConfig, folder: Path, *, shown: bool) -> Loop:
-    network = factory.build(config.model, stem=config.stem)
-    # The fused step does Adam's arithmetic in one pass over memory; benchmarks/training_step.py measures it.
-    adam = torch.optim.Adam(network.parameters(), lr=config.learning_rate, fused=True)
-    model, optimizer = fabric.setup(network, adam)
+    layout = torch.channels_last if config.channels_last else torch.contiguous_format
+    network = factory.build(config.model, **factory.options(config)).to(memory_format=layout)
+    optimizer = build_optimizer(network, config)
+    averaged = averaged_copy(network, decay=config.ema_decay).to(fabric.device) if config.ema_decay else None
+    model, optimizer = fabric.setup(network, optimizer)
     spec = factory.blueprint(config.model).preprocess
-    return Loop(fabric, model, optimizer, store, split, spec, config, folder, EpochBar(shown=shown and fabric.is_global_zero))
+    bar = EpochBar(shown=shown and fabric.is_global_zero)
+    return Loop(fabric, model, optimizer, averaged, store, split, spec, config, folder, bar)
 
 
 def _check_enough(split: Split, config: TrainConfig, fabric: Fabric) -> None:

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
-from fauxto import config as configs
-from fauxto.calibration import fit_temperature, to_p_fake
 from fauxto.checkpoint import MODEL, WEIGHTS, save_tensors, write_card
-from fauxto.data.splits import fingerprint
 from fauxto.export import export_onnx
-from fauxto.runs import environment_record, sweep_parts
-from fauxto.training.processes import device_name
+from fauxto.runs import sweep_parts
+from fauxto.training.card import make_card
 
 if TYPE_CHECKING:
     from fauxto.training.loop import Loop
     from fauxto.training.state import Position
-
-THRESHOLD = 0.5
 
 
 def write_detector(loop: Loop, position: Position, logits: np.ndarray, folder: Path, *, name: str, note: str) -> None:
@@ -38,43 +34,8 @@ def write_detector(loop: Loop, position: Position, logits: np.ndarray, folder: P
         DiskFullError: There was no room; without a card that fits, nothing there passes for a detector.
     """
     sweep_parts(folder)
-    network = loop.network.cpu().eval()
+    network = loop.answering.cpu().to(memory_format=torch.contiguous_format).eval()
     tensors = {key: value.detach().numpy() for key, value in network.state_dict().items()}
     save_tensors(folder / WEIGHTS, tensors)
     export_onnx(network, loop.spec, folder / MODEL)
-    write_card(folder, _card(loop, position, logits, name=name, note=note))
-
-
-def _card(loop: Loop, position: Position, logits: np.ndarray, *, name: str, note: str) -> dict[str, Any]:
-    is_fake = loop.store.is_fake[loop.split.validation]
-    temperature = fit_temperature(is_fake, logits)
-    p_fake = to_p_fake(logits, temperature=temperature)
-    n_train, n_validation = len(loop.split.train), len(loop.split.validation)
-    generators = sorted({loop.store.records[at].generator for at in loop.split.train} - {""})
-    return {
-        "name": name,
-        "model": {"name": loop.config.model, "stem": loop.config.stem},
-        "trained_on": {
-            "store": loop.store.folder.name,
-            "note": note,
-            "n_train": n_train,
-            "n_validation": n_validation,
-            "pixels": fingerprint(loop.store, np.arange(len(loop.store))),
-            "test_part": fingerprint(loop.store, loop.split.test),
-            "generators": generators,
-            "best_epoch": position.best_epoch,
-            "config": configs.to_dict(loop.config),
-        },
-        "preprocessing": loop.spec.to_dict(),
-        "calibration": {"method": "temperature", "temperature": temperature, "fitted_on": f"{n_validation} validation images"},
-        "threshold": THRESHOLD,
-        "scope": _scope(loop),
-        "metrics": {"validation_accuracy": float(np.mean((p_fake >= THRESHOLD) == is_fake))},
-        "environment": environment_record() | {"device": device_name(loop.fabric)},
-    }
-
-
-def _scope(loop: Loop) -> dict[str, Any]:
-    """An image far from the training images' size is out of scope: the answer is then "unsure"."""
-    sides = np.concatenate([loop.store.height[loop.split.train], loop.store.width[loop.split.train]])
-    return {"min_side": int(sides.min()) // 2, "max_side": int(sides.max()) * 2}
+    write_card(folder, make_card(loop, position, logits, name=name, note=note))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.optim.swa_utils import AveragedModel
 
 from fauxto.config import TrainConfig
 from fauxto.data.loaders import n_steps, network_input, train_batches
@@ -21,7 +23,8 @@ from fauxto.data.splits import Split
 from fauxto.data.store import Store
 from fauxto.preprocess import PreprocessSpec
 from fauxto.training import logs
-from fauxto.training.processes import on_first, share_buffers, summed
+from fauxto.training.optimizers import learning_rate_share, set_learning_rate
+from fauxto.training.processes import n_loader_threads, on_first, share_buffers, summed
 from fauxto.training.state import Position, check_finite, check_finite_loss, save_best, save_state
 
 _LOOK_EVERY = 50
@@ -36,6 +39,7 @@ class Loop:
         fabric: Device, precision and processes.
         model: The network as Fabric wrapped it.
         optimizer: Likewise.
+        averaged: The moving average of the weights, which then answers in the network's place; None without.
         folder: The run folder.
         on_epoch: Called after each epoch; what it raises ends the run.
         keeps_weights: Whether the run can be resumed and ends in a detector; a tuning trial does neither and writes no weights.
@@ -44,6 +48,7 @@ class Loop:
     fabric: Fabric
     model: Any
     optimizer: Any
+    averaged: AveragedModel | None
     store: Store
     split: Split
     spec: PreprocessSpec
@@ -58,6 +63,11 @@ class Loop:
         """The bare network below Fabric's and DDP's wrappers."""
         module = self.model.module
         return module.module if hasattr(module, "module") else module  # type: ignore[no-any-return]
+
+    @property
+    def answering(self) -> nn.Module:
+        """The network that validates and is kept: the averaged one where there is one."""
+        return self.averaged.module if self.averaged is not None else self.network
 
     def run(self, position: Position) -> None:
         """Train from ``position`` to the end; ``position`` moves along."""
@@ -80,34 +90,42 @@ class Loop:
         config, fabric = self.config, self.fabric
         total = n_steps(len(self.split.train), batch_size=config.batch_size, world_size=fabric.world_size)
         batches = train_batches(
-            self.store, self.split.train, self.spec, batch_size=config.batch_size, horizontal_flip=config.horizontal_flip,
-            seed=config.seed, epoch=position.epoch, first_step=position.step, rank=fabric.global_rank,
-            world_size=fabric.world_size,
+            self.store, self.split.train, self.spec, config, epoch=position.epoch, first_step=position.step,
+            rank=fabric.global_rank, world_size=fabric.world_size, n_workers=n_loader_threads(fabric),
         )  # fmt: skip
         self.model.train()
-        totals = torch.tensor(position.totals, dtype=torch.float64)
+        totals = torch.tensor(position.totals, dtype=_sum_type(fabric.device), device=fabric.device)
         saved_at = time.monotonic()
         with self.bar.epoch(f"epoch {position.epoch + 1}/{config.max_epochs}", total=total, first=position.step):
             for images, labels in batches:
-                totals += self.step(images.to(fabric.device), labels.to(fabric.device))
+                set_learning_rate(
+                    self.optimizer, learning_rate_share(position.epoch * total + position.step, total * config.max_epochs, config)
+                )
+                totals += self.step(self._placed(images), labels.to(fabric.device, non_blocking=True))
                 position.step += 1
                 is_due = self._is_due(saved_at)
                 if is_due or position.step % _LOOK_EVERY == 0 or position.step == total:
                     position.totals = totals.tolist()
                     self._look(position)
                 if is_due:
-                    save_state(self.folder, self.network, self.optimizer.optimizer, position)
+                    save_state(self.folder, self.kept(), self.optimizer.optimizer, position)
                     saved_at = time.monotonic()
 
     def step(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Do one optimizer step; return the sum of losses, the right answers and the images as float64 (3,)."""
+        """Do one optimizer step; return the sum of losses, the right answers and the images, (3,), on the device."""
         logits = self.model(images)
-        loss = binary_cross_entropy_with_logits(logits.float(), labels)
+        smooth = self.config.label_smoothing
+        loss = binary_cross_entropy_with_logits(logits.float(), labels * (1 - 2 * smooth) + smooth)
         self.optimizer.zero_grad()
         self.fabric.backward(loss)
         self.optimizer.step()
+        if self.averaged is not None:
+            self.averaged.update_parameters(self.network)
         n_right = ((logits.detach() >= 0) == (labels >= 0.5)).sum()
-        return torch.tensor([float(loss.detach()) * len(labels), float(n_right), len(labels)], dtype=torch.float64)
+        # Nothing here asks for a value: on a GPU each question would wait for all work before it.
+        return torch.stack([loss.detach() * len(labels), n_right, torch.full_like(n_right, len(labels))]).to(
+            _sum_type(labels.device)
+        )
 
     def validate(self) -> tuple[float, float]:
         """Return mean loss and accuracy on the validation part."""
@@ -117,20 +135,30 @@ class Loop:
         return float(loss), float(((logits >= 0) == (labels >= 0.5)).double().mean())
 
     @torch.no_grad()
-    def logits(self, positions: np.ndarray) -> np.ndarray:
+    def logits(self, positions: np.ndarray, *, exact: bool = False) -> np.ndarray:
         """Return the network's answers: float32, shape (n,); processes share the work.
 
-        The bare network answers: DDP's wrapper would talk to the other processes in each batch, and they may have fewer.
+        With ``exact`` they are computed in float32, as by the exported model, whatever the training's precision. The bare
+        network answers: DDP's wrapper would talk to the other processes in each batch, and they may have fewer.
         """
-        fabric, network = self.fabric, self.network.eval()
+        fabric, network = self.fabric, self.answering.eval()
         share_buffers(fabric, network)
         answers = torch.zeros(len(positions), device=fabric.device)
         for start in range(fabric.global_rank * _VALIDATION_BATCH, len(positions), fabric.world_size * _VALIDATION_BATCH):
             part = positions[start : start + _VALIDATION_BATCH]
-            images = torch.from_numpy(network_input(self.store, part, self.spec)).to(fabric.device)
-            with fabric.autocast():
+            images = self._placed(torch.from_numpy(network_input(self.store, part, self.spec)))
+            with nullcontext() if exact else fabric.autocast():
                 answers[start : start + len(part)] = network(images).float()
         return fabric.all_reduce(answers, reduce_op="sum").cpu().numpy()  # type: ignore[union-attr]
+
+    def _placed(self, images: torch.Tensor) -> torch.Tensor:
+        """Return images on the device, their memory laid out as the network's."""
+        layout = torch.channels_last if self.config.channels_last else torch.contiguous_format
+        return images.to(self.fabric.device, memory_format=layout, non_blocking=True)
+
+    def kept(self) -> dict[str, nn.Module]:
+        """Return everything with weights that a resumed run needs, by its name in the state."""
+        return {"model": self.network} | ({"averaged": self.averaged} if self.averaged is not None else {})
 
     def _is_due(self, saved_at: float) -> bool:
         """Several processes would have to agree on the moment and gather their sums: they save after each epoch only."""
@@ -166,11 +194,16 @@ class Loop:
         if not self.keeps_weights:
             return
         if is_best:
-            save_best(self.folder, self.network)
+            save_best(self.folder, self.answering)
         logs.log_tensorboard(self.folder, row)
         logs.draw_curves(self.folder, position.history, best_epoch=position.best_epoch)
-        save_state(self.folder, self.network, self.optimizer.optimizer, position)
+        save_state(self.folder, self.kept(), self.optimizer.optimizer, position)
         self.bar.say(logs.epoch_line(row, max_epochs=self.config.max_epochs, is_best=is_best))
+
+
+def _sum_type(device: torch.device) -> torch.dtype:
+    """Apple's GPUs know no float64; float32 counts single images up to 16 million."""
+    return torch.float32 if device.type == "mps" else torch.float64
 
 
 def _best_loss(position: Position) -> float:

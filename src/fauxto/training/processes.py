@@ -6,6 +6,7 @@ import ctypes
 import os
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -35,7 +36,7 @@ def open_fabric(config: TrainConfig) -> Fabric:
     strategy = "ddp" if n_here * n_machines > 1 else "auto"
     try:
         fabric = Fabric(
-            accelerator=config.device, devices=n_here, num_nodes=n_machines, strategy=strategy, precision=config.precision
+            accelerator=config.device, devices=n_here, num_nodes=n_machines, strategy=strategy, precision=_precision(config)
         )
         fabric.launch()
     except (RuntimeError, ValueError, MisconfigurationException) as error:
@@ -102,6 +103,31 @@ def keep_large_blocks() -> None:
             m_trim_threshold, m_mmap_threshold = -1, -3
             mallopt(m_mmap_threshold, 1 << 30)
             mallopt(m_trim_threshold, (1 << 31) - 1)
+
+
+def n_loader_threads(fabric: Fabric) -> int:
+    """Return how many threads make batches ahead: none on the CPU, whose cores the network needs itself."""
+    return 0 if fabric.device.type == "cpu" else min(8, os.cpu_count() or 1)
+
+
+def computes_in_bf16(device: str) -> bool:
+    """Tell whether a device multiplies bfloat16 numbers itself; imitated, they are slower than float32.
+
+    Args:
+        device: "cpu", "cuda", "mps", or "auto", which is the one that Fabric would take.
+    """
+    if device in ("auto", "cuda") and torch.cuda.is_available():
+        return torch.cuda.get_device_capability() >= (8, 0)
+    if device == "mps" or (device == "auto" and torch.backends.mps.is_available()):
+        return False
+    known: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(known.get("avx512_bf16") or known.get("amx_bf16") or known.get("amx_tile"))
+
+
+def _precision(config: TrainConfig) -> Any:
+    if config.precision != "auto":
+        return config.precision
+    return "bf16-mixed" if computes_in_bf16(config.device) else "32-true"
 
 
 def _processes(config: TrainConfig) -> tuple[int, int]:

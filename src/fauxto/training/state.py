@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,22 +43,28 @@ class Position:
     is_done: bool = False
 
 
-def save_state(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, position: Position) -> None:
+def save_state(folder: Path, networks: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer, position: Position) -> None:
     """Write the resumable state, whole or not at all.
+
+    Args:
+        folder: The run folder.
+        networks: Everything with weights, by name; "model" is what the optimizer moves.
+        optimizer: What moves it.
+        position: How far the run has come.
 
     Raises:
         DivergedError: A weight is not a finite number; the state before stays.
         DiskFullError: There was no room; the state before stays.
     """
-    check_finite(model, position, folder)
-    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    check_finite(networks["model"], position, folder)
+    tensors = {f"{key}.{name}": value for key, network in networks.items() for name, value in network.state_dict().items()}
     for index, values in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in values.items()}
     save_tensors(folder / STATE, _to_numpy(tensors), about=asdict(position))
 
 
-def load_state(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Position:
-    """Put model and optimizer where ``save_state`` left them; a run that was killed before its first state starts anew.
+def load_state(folder: Path, networks: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer) -> Position:
+    """Put networks and optimizer where ``save_state`` left them; a run that was killed before its first state starts anew.
 
     Raises:
         TrainingError: The state is damaged or is not this model's.
@@ -67,15 +74,25 @@ def load_state(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer)
         return Position()
     try:
         tensors, about = load_tensors(path)
-        model.load_state_dict(_part(tensors, "model."))
+        for key, network in networks.items():
+            network.load_state_dict(_part(tensors, f"{key}."))
         states: dict[int, dict[str, torch.Tensor]] = {}
         for name, value in _part(tensors, "optimizer.").items():
             index, key = name.split(".", 1)
             states.setdefault(int(index), {})[key] = value
         optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
+        _lay_out_as_weights(optimizer)
         return Position(**about)
     except (DetectorError, RuntimeError, ValueError, TypeError) as error:
         raise TrainingError(f"{path} cannot be used ({_one_line(error)}): start anew with another --out") from error
+
+
+def _lay_out_as_weights(optimizer: torch.optim.Optimizer) -> None:
+    """Give each moment its weight's memory layout; the fused step goes through both by place in memory."""
+    for weight, values in optimizer.state.items():
+        for name, value in values.items():
+            if value.shape == weight.shape:
+                values[name] = torch.empty_like(weight).copy_(value)
 
 
 def save_best(folder: Path, model: nn.Module) -> None:

@@ -1,0 +1,111 @@
+"""A run's card: what the detector was trained on, how its logits become verdicts, and for which images; fitted on validation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fauxto import config as configs
+from fauxto.calibration import fit_temperature, needed_per_class, operating_points, to_p_fake, unsure_band
+from fauxto.data.loaders import squares
+from fauxto.data.splits import Positions, fingerprint
+from fauxto.models import factory
+from fauxto.runs import environment_record
+from fauxto.scope import MIN_SIZE, NEEDED, fit_statistics
+from fauxto.training.processes import device_name
+
+if TYPE_CHECKING:
+    from fauxto.training.loop import Loop
+    from fauxto.training.state import Position
+
+THRESHOLD = 0.5
+ALPHA = 0.015  # highest share of wrong verdicts in each class; outside of it the detector says "unsure"
+STABLE_UNDER = ["jpeg-90"]  # a save that nobody sees: a verdict that it turns round was none
+N_SAMPLED = 5000  # images of each part; more do not move twelve means
+
+
+def make_card(loop: Loop, position: Position, logits: np.ndarray, *, name: str, note: str) -> dict[str, Any]:
+    """Return the card, all but its format and checksums; what too few validation images can't say is left out.
+
+    Args:
+        loop: The finished loop.
+        position: Where it ended.
+        logits: The network's answers on the validation part.
+        name: The detector's name.
+        note: A sentence about the data.
+    """
+    is_fake, n_validation = loop.store.is_fake[loop.split.validation], len(loop.split.validation)
+    temperature = fit_temperature(is_fake, logits)
+    p_fake = to_p_fake(logits, temperature=temperature)
+    return {
+        "name": name,
+        "model": {"name": loop.config.model, **factory.options(loop.config)},
+        "trained_on": _trained_on(loop, position, note),
+        "preprocessing": loop.spec.to_dict(),
+        "calibration": {"method": "temperature", "temperature": temperature, "fitted_on": f"{n_validation} validation images"},
+        "threshold": THRESHOLD,
+        **_operating_points(is_fake, p_fake),
+        **_unsure(is_fake, p_fake),
+        "scope": _sides(loop) | _statistics(loop) | {"stable_under": STABLE_UNDER},
+        "metrics": {"validation_accuracy": float(np.mean((p_fake >= THRESHOLD) == is_fake))},
+        "environment": environment_record() | {"device": device_name(loop.fabric)},
+    }
+
+
+def _trained_on(loop: Loop, position: Position, note: str) -> dict[str, Any]:
+    store, split = loop.store, loop.split
+    return {
+        "store": store.folder.name,
+        "note": note,
+        "n_train": len(split.train),
+        "n_validation": len(split.validation),
+        "pixels": fingerprint(store, np.arange(len(store))),
+        "test_part": fingerprint(store, split.test),
+        "generators": sorted({store.records[at].generator for at in split.train} - {""}),
+        "best_epoch": position.best_epoch,
+        "config": configs.to_dict(loop.config),
+    }
+
+
+def _operating_points(is_fake: np.ndarray, p_fake: np.ndarray) -> dict[str, Any]:
+    points = operating_points(is_fake, p_fake)
+    if not points:
+        return {}
+    n_real, n_fake = int((~is_fake).sum()), int(is_fake.sum())
+    said = f"the {n_real} real and {n_fake} fake validation images that also chose the thresholds; 95 % intervals (Wilson)"
+    return {"operating_points": {**points, "measured_on": said}}
+
+
+def _unsure(is_fake: np.ndarray, p_fake: np.ndarray) -> dict[str, Any]:
+    """Below the number that the guarantee needs, every image would be unsure, and the threshold alone says more."""
+    if min(int(is_fake.sum()), int((~is_fake).sum())) < needed_per_class(ALPHA):
+        return {}
+    low, high = unsure_band(is_fake, p_fake, alpha=ALPHA, threshold=THRESHOLD)
+    guarantee = (
+        f"Of images like the validation images, at most {100 * ALPHA:g} % of the real ones and at most {100 * ALPHA:g} % of the "
+        "fake ones get a wrong verdict; on average over validation sets of this size."
+    )
+    method = "class-conditional split conformal"
+    return {"unsure": {"method": method, "alpha": ALPHA, "low": low, "high": high, "guarantee": guarantee}}
+
+
+def _sides(loop: Loop) -> dict[str, int]:
+    """An image far from the training images' size is out of scope: the answer is then "unsure"."""
+    sides = np.concatenate([loop.store.height[loop.split.train], loop.store.width[loop.split.train]])
+    return {"min_side": int(sides.min()) // 2, "max_side": int(sides.max()) * 2}
+
+
+def _statistics(loop: Loop) -> dict[str, Any]:
+    parts = loop.split.train, loop.split.validation
+    if loop.spec.size < MIN_SIZE or min(map(len, parts)) < NEEDED:
+        return {}
+    train, validation = (squares(loop.store, _sampled(part, loop.config.seed), loop.spec) for part in parts)
+    perturbed = loop.config.perturb_share > 0
+    return {"statistics": fit_statistics(train, validation, perturbed=perturbed, seed=loop.config.seed)}
+
+
+def _sampled(positions: Positions, seed: int) -> Positions:
+    if len(positions) <= N_SAMPLED:
+        return positions
+    return np.sort(np.random.default_rng(seed).choice(positions, N_SAMPLED, replace=False))
