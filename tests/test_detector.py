@@ -15,6 +15,7 @@ from PIL import Image
 
 from fauxto import Detector
 from fauxto.data.store import Store
+from fauxto.detector import DEFAULT
 from fauxto.errors import DetectorError, ImageError
 from fauxto.vocabulary import Prediction
 
@@ -56,7 +57,8 @@ def test_verdict_follows_threshold_and_a_tie_is_fake(run_folder: Path, store: St
     plain = Detector.load(run_folder)
     first = plain.predict([store.image(0)])[0]
     for threshold, verdict in ((first.p_fake, "fake"), (np.nextafter(first.p_fake, 1), "real")):
-        card = {**plain.card, "threshold": float(threshold)}
+        # Without a second look: at its very threshold, a verdict flips under anything.
+        card = {**plain.card, "threshold": float(threshold), "scope": {"min_side": 16, "max_side": 64}}
         assert Detector(plain.folder, card).predict([store.image(0)])[0].verdict == verdict
 
 
@@ -114,6 +116,23 @@ def test_changed_model_is_refused(copied: Path, store: Store) -> None:
         ({"name": None}, "impossible"),
         ({"trained_on": "x"}, "impossible"),
         ({"preprocessing": {"size": 32}}, "preprocessing"),
+        ({"scope": {"min_side": 16, "max_side": 64, "stable_under": ["noise-1"]}}, "impossible"),
+        ({"scope": {"min_side": 16, "max_side": 64, "statistics": {"names": []}}}, "does not know"),
+        ({"unsure": {"low": 0.6, "high": 0.7, "alpha": 0.1}}, "impossible"),
+        ({"unsure": {"low": 0.4}}, "lacks"),
+        ({"operating_points": {"fpr1": {"threshold": 0.9}}}, "lack"),
+        (
+            {
+                "operating_points": {
+                    "fpr1": {
+                        **{rate: dict.fromkeys(("value", "low", "high"), 0) for rate in ("fpr", "tpr")},
+                        "target_fpr": 0.01,
+                        "threshold": 2,
+                    }
+                }
+            },
+            "impossible",
+        ),
     ],
 )
 def test_unsound_card_is_refused(copied: Path, changes: dict[str, object], message: str) -> None:
@@ -158,9 +177,30 @@ def test_a_model_with_other_inputs_is_refused(copied: Path, store: Store) -> Non
         Detector.load(copied).predict([store.image(0)])
 
 
-def test_without_a_bundled_detector_the_next_step_is_said() -> None:
+def test_without_a_bundled_detector_the_next_step_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fauxto.detector.ASSETS", tmp_path)
     with pytest.raises(DetectorError, match="fauxto train"):
         Detector.load()
+
+
+def test_a_card_from_before_these_rules_answers_as_it_did(copied: Path, store: Store) -> None:
+    card = json.loads((copied / "card.json").read_text())
+    change_card(copied, scope={key: card["scope"][key] for key in ("min_side", "max_side")})
+    old = Detector.load(copied)
+    images = [store.image(at) for at in range(8)]
+    assert [answer.verdict for answer in old.predict(images)] == [
+        "fake" if p >= 0.5 else "real" for p in old.p_fake(old.logits(images))
+    ]
+
+
+def test_the_default_is_named_whatever_else_is_bundled(copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fauxto.detector.ASSETS", tmp_path / "assets")
+    shutil.copytree(copied, tmp_path / "assets" / "another")
+    with pytest.raises(DetectorError, match="fauxto train"):
+        Detector.load()
+    shutil.copytree(copied, tmp_path / "assets" / DEFAULT)
+    assert Detector.load().folder.name == DEFAULT
+    assert Detector.load("another").folder.name == "another"
 
 
 BLOCK_TORCH = """

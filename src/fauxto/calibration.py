@@ -1,12 +1,21 @@
-"""From logits to probabilities that mean what they say: one temperature, fitted on validation answers only."""
+"""From logits to probabilities that mean what they say, and to verdicts; fitted on validation answers only."""
 
 from __future__ import annotations
+
+import math
+from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
 from fauxto.errors import ScoreError
+from fauxto.metrics import Interval, check_scores, confusion, wilson
 
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
+# Operating points that are looked for: name -> highest false-alarm rate on validation, in percent.
+POINTS = {"fpr1": 1, "fpr5": 5}
+# The upper end of a half-open range that takes in p_fake = 1.
+_OVER_ONE = math.nextafter(1.0, 2.0)
 
 
 def to_p_fake(logits: np.ndarray, *, temperature: float) -> np.ndarray:
@@ -86,3 +95,128 @@ def log_loss(is_fake: np.ndarray, logits: np.ndarray) -> float:
     """
     signed = np.where(is_fake, logits, -logits).astype(np.float64)
     return float(np.mean(np.logaddexp(0, -signed)))
+
+
+def unsure_band(is_fake: np.ndarray, p_fake: np.ndarray, *, alpha: float, threshold: float = 0.5) -> tuple[float, float]:
+    """Return between which probabilities a detector must not decide, so that it seldom decides wrongly.
+
+    Class-conditional split conformal prediction (Vovk 2012, arXiv 1209.2673; Angelopoulos and Bates, arXiv 2107.07511,
+    section 4.2) with the quantile's correction for finite samples. The label "real" stays possible up to ``t_real``, the
+    ceil((n_real + 1) (1 - alpha))-th smallest ``p_fake`` of the real images; "fake" down to ``t_fake``, likewise from above.
+    An image like the validation images is real and above ``t_real``, or fake and below ``t_fake``, in at most ``alpha`` of the
+    cases. The band reaches from min(t_fake, threshold) to max(t_real, threshold), a quantile included, and the threshold decides
+    outside of it. So "fake" is said above ``t_real`` only, "real" below ``t_fake`` only, and the guarantee holds:
+
+        Of images like the validation images, at most ``alpha`` of each class get a wrong verdict.
+
+    Where both labels are possible, t_fake <= p_fake <= t_real, the answer is "unsure". A detector that errs less often than
+    ``alpha`` has t_real < t_fake, and then no label is possible in between. If the threshold lies there, nothing is unsure: a
+    real image gets "fake" only above the threshold, hence above ``t_real``, and likewise for a fake one. If it does not, the
+    stretch from the threshold to the quantile beyond it is unsure: this side of the threshold would err too often.
+
+    Args:
+        is_fake: Bool, shape (n,), of images that the network did not learn from.
+        p_fake: Float, shape (n,), in [0, 1].
+        alpha: Highest share of wrong verdicts in each class, in (0, 1).
+        threshold: What decides outside of the band.
+
+    Returns:
+        (low, high): unsure when ``low <= p_fake < high``; never, where they are equal. A class of fewer than
+        ``needed_per_class(alpha)`` images stays possible everywhere, so that the other verdict is never given.
+
+    Raises:
+        ScoreError: See ``metrics.check_scores``; or alpha or the threshold is impossible.
+
+    Example:
+        >>> is_fake = np.array([False] * 3 + [True] * 3)
+        >>> unsure_band(is_fake, np.array([0.1, 0.2, 0.75, 0.4, 0.8, 0.9]), alpha=0.5)  # t_real = .2, t_fake = .8
+        (0.5, 0.5)
+        >>> low, high = unsure_band(is_fake, np.array([0.1, 0.2, 0.75, 0.4, 0.8, 0.9]), alpha=0.25)  # t_real = .75, t_fake = .4
+        >>> low, round(high, 9)
+        (0.4, 0.75)
+    """
+    check_scores(is_fake, p_fake)
+    if not (0 < alpha < 1 and 0 <= threshold <= 1):
+        raise ScoreError(f"need alpha in (0, 1) and the threshold in [0, 1], got {alpha} and {threshold}")
+    t_real = _conformal_quantile(p_fake[~is_fake], alpha)
+    t_fake = -_conformal_quantile(-p_fake[is_fake], alpha)
+    # A label stays possible on the quantile itself; the range is half open, so that it must end one number later.
+    low, high = min(max(t_fake, 0.0), threshold), min(float(np.nextafter(t_real, np.inf)), _OVER_ONE)
+    return float(low), max(high, float(threshold))
+
+
+def needed_per_class(alpha: float) -> int:
+    """Return how many images of a class ``unsure_band`` needs to rule it out anywhere.
+
+    Example:
+        >>> needed_per_class(0.015), needed_per_class(0.05)
+        (66, 19)
+    """
+    return math.ceil(1 / _exact(alpha)) - 1
+
+
+def operating_points(is_fake: np.ndarray, p_fake: np.ndarray, *, level: float = 0.95) -> dict[str, dict[str, Any]]:
+    """Return thresholds that keep the false-alarm rate on validation images down to 1 % and 5 %.
+
+    Of the thresholds that find the most fakes at a false-alarm rate of at most the target, a tie being fake, the highest.
+    The rates are those of the images that chose the threshold. With few of them they flatter it; the intervals say how far.
+
+    Args:
+        is_fake: Bool, shape (n,), of images that the network did not learn from.
+        p_fake: Float, shape (n,), in [0, 1].
+        level: Coverage of the intervals (Wilson 1927).
+
+    Returns:
+        Name -> threshold, target_fpr, fpr and tpr (value, low, high), as plain values for the card. A point is left out where
+        there are fewer than 1 / target real images, and where so many of them have p_fake = 1 that no threshold keeps its word.
+
+    Raises:
+        ScoreError: See ``metrics.check_scores``; or no image is fake.
+
+    Example:
+        >>> is_fake = np.array([False] * 20 + [True] * 4)
+        >>> p_fake = np.concatenate([np.linspace(0, 0.95, 20), [0.92, 0.94, 0.97, 0.99]])
+        >>> found = operating_points(is_fake, p_fake)
+        >>> list(found), found["fpr5"]["threshold"], found["fpr5"]["fpr"]["value"], found["fpr5"]["tpr"]["value"]
+        (['fpr5'], 0.92, 0.05, 1.0)
+    """
+    check_scores(is_fake, p_fake)
+    if not is_fake.any():
+        raise ScoreError(f"need at least one fake image, got {is_fake.size} real ones")
+    found = {}
+    for name, percent in POINTS.items():
+        threshold = _threshold_at(p_fake, p_fake[~is_fake], percent)
+        if threshold is None:
+            continue
+        counts = confusion(is_fake, p_fake, threshold=threshold)
+        fpr = wilson(counts.fp, counts.fp + counts.tn, level=level)
+        tpr = wilson(counts.tp, counts.tp + counts.fn, level=level)
+        found[name] = {"threshold": threshold, "target_fpr": percent / 100, "fpr": _plain(fpr), "tpr": _plain(tpr)}
+    return found
+
+
+def _threshold_at(p_fake: np.ndarray, real: np.ndarray, percent: int) -> float | None:
+    """Return the highest threshold with the most fakes above it and at most ``percent`` % of the real ones, if there is one."""
+    if real.size * percent < 100:
+        return None
+    n_allowed = real.size * percent // 100
+    first_spared = np.sort(real)[::-1][n_allowed]
+    if first_spared >= 1:
+        return None
+    above = p_fake[p_fake > first_spared]
+    return float(above.min()) if above.size else 1.0
+
+
+def _conformal_quantile(scores: np.ndarray, alpha: float) -> float:
+    """Return the ceil((n + 1) (1 - alpha))-th smallest score, infinite where there are too few."""
+    rank = math.ceil((scores.size + 1) * (1 - _exact(alpha)))
+    return float(np.sort(scores)[rank - 1]) if rank <= scores.size else math.inf
+
+
+def _exact(alpha: float) -> Fraction:
+    """Return the decimal fraction that was meant: 200 * (1 - 0.015) must be 197, not a hair more, which rounds up to 198."""
+    return Fraction(str(float(alpha)))
+
+
+def _plain(interval: Interval) -> dict[str, float | None]:
+    return {"value": interval.value, "low": interval.low, "high": interval.high}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import resources
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -17,11 +18,17 @@ from fauxto.calibration import to_p_fake
 from fauxto.checkpoint import CARD, MODEL, read_card, verified
 from fauxto.errors import DetectorError, ImageError
 from fauxto.images import open_rgb, to_rgb
+from fauxto.perturb import perturbed
 from fauxto.preprocess import PreprocessSpec, fit_square, to_network_input
+from fauxto.scope import Scope
+from fauxto.verdicts import VerdictRule, points_of
 from fauxto.vocabulary import Prediction, Verdict
 
 ImageLike = str | Path | bytes | Image.Image | np.ndarray
+Item = TypeVar("Item")
 BATCH_SIZE = 256
+DEFAULT = "cifake"  # the bundled detector that is used when none is named
+ASSETS = Path(str(resources.files("fauxto"))) / "assets"
 
 
 @dataclass(frozen=True)
@@ -31,6 +38,7 @@ class Detector:
     Attributes:
         folder: Where it lies.
         card: What it was trained on, its scope, thresholds and metrics.
+        operating_point: Name of the card's operating point that decides; "" for the card's own threshold and unsure range.
 
     Example:
         >>> from fauxto import Detector
@@ -41,6 +49,7 @@ class Detector:
 
     folder: Path
     card: dict[str, Any]
+    operating_point: str = ""
 
     @staticmethod
     def load(where: str | Path | None = None) -> Detector:
@@ -63,10 +72,34 @@ class Detector:
         """How pixels become the network's input."""
         return PreprocessSpec.from_dict(self.card.get("preprocessing", {}))
 
+    def at(self, name: str) -> Detector:
+        """Return this detector at one of its card's operating points, such as "fpr1": 1 % false alarms on validation.
+
+        The point's threshold decides, and no probability is "unsure"; what is out of scope still is.
+
+        Raises:
+            UsageError: The card has no such operating point.
+        """
+        VerdictRule.from_card(self.card, name)
+        other = replace(self, operating_point=name)
+        if "_session" in self.__dict__:  # the model was read and verified before
+            other.__dict__["_session"] = self._session
+        return other
+
     @cached_property
+    def rule(self) -> VerdictRule:
+        """How a probability becomes a verdict."""
+        return VerdictRule.from_card(self.card, self.operating_point)
+
+    @cached_property
+    def scope(self) -> Scope:
+        """For which images there is an answer."""
+        return Scope.from_card(self.card["scope"], size=self.spec.size)
+
+    @property
     def threshold(self) -> float:
-        """An image is called fake when ``p_fake >= threshold``."""
-        return float(self.card["threshold"])
+        """An image is called fake when ``p_fake >= threshold``, unless it is unsure."""
+        return self.rule.threshold
 
     @cached_property
     def temperature(self) -> float:
@@ -96,20 +129,11 @@ class Detector:
             images: As for ``predict``; read as they are needed, so that a folder of any size fits.
             batch_size: Images that the network sees at once.
         """
-        waiting: list[_Prepared | ImageError] = []
-        for image in images:
-            waiting.append(self._prepared(image))
-            if len(waiting) == batch_size:
-                yield from self._answers(waiting)
-                waiting = []
-        yield from self._answers(waiting)
+        for batch in _batches((self._prepared(image) for image in images), batch_size):
+            yield from self._answers(batch)
 
     def logits(
-        self,
-        images: Iterable[np.ndarray],
-        *,
-        batch_size: int = BATCH_SIZE,
-        progress: Callable[[int], None] | None = None,
+        self, images: Iterable[np.ndarray], *, batch_size: int = BATCH_SIZE, progress: Callable[[int], None] | None = None
     ) -> np.ndarray:
         """Return the network's raw answers.
 
@@ -121,21 +145,13 @@ class Detector:
         Returns:
             float32, shape (n,).
         """
-        answers: list[np.ndarray] = []
-        batch: list[np.ndarray] = []
-        n_done = 0
-        for image in images:
-            batch.append(fit_square(image, size=self.spec.size))
-            if len(batch) == batch_size:
-                answers.append(self._run(np.stack(batch), "logit"))
-                n_done, batch = n_done + len(batch), []
-                if progress:
-                    progress(n_done)
-        if batch:
+        answers, n_done = [np.zeros(0, np.float32)], 0
+        for batch in _batches((fit_square(image, size=self.spec.size) for image in images), batch_size):
             answers.append(self._run(np.stack(batch), "logit"))
+            n_done += len(batch)
             if progress:
-                progress(n_done + len(batch))
-        return np.concatenate(answers) if answers else np.zeros(0, np.float32)
+                progress(n_done)
+        return np.concatenate(answers)
 
     def p_fake(self, logits: np.ndarray) -> np.ndarray:
         """Return calibrated probabilities for logits: float64, same shape."""
@@ -150,34 +166,54 @@ class Detector:
         pixels = fit_square(to_pixels(image), size=self.spec.size)
         return np.asarray(self._run(pixels[None], "evidence")[0])
 
+    def judged(self, squares: np.ndarray, logits: np.ndarray, sizes: Sequence[tuple[int, int]]) -> list[Prediction]:
+        """Return the predictions for images whose logits are known.
+
+        Args:
+            squares: uint8, shape (n, size, size, 3), what the network saw.
+            logits: Float, shape (n,), what it said.
+            sizes: Height and width of each image before it was made a square.
+        """
+        p_fake = self.p_fake(logits)
+        verdicts = self.rule.verdicts(p_fake)
+        reasons = self._reasons(squares, sizes, verdicts)
+        return [
+            Prediction(p, logit, Verdict.UNSURE.value if reason else verdict, reason)
+            for p, logit, verdict, reason in zip(p_fake.tolist(), logits.tolist(), verdicts, reasons, strict=True)
+        ]
+
+    def _reasons(self, squares: np.ndarray, sizes: Sequence[tuple[int, int]], verdicts: list[str]) -> list[str]:
+        """Return why each image is unsure, or nothing; the first of the reasons counts."""
+        by_size = [self.scope.size_reason(*size) for size in sizes]
+        reasons = [first or then for first, then in zip(by_size, self.scope.unfamiliar_reasons(squares), strict=True)]
+        self._add_flips(reasons, squares, verdicts)
+        by_rule = (self.rule.unsure_reason if verdict == Verdict.UNSURE else "" for verdict in verdicts)
+        return [first or then for first, then in zip(reasons, by_rule, strict=True)]
+
+    def _add_flips(self, reasons: list[str], squares: np.ndarray, verdicts: list[str]) -> None:
+        """Ask again, about the images re-encoded as the card names it, where the answer would be fake or real."""
+        for name in self.scope.stable_under:
+            asked = [at for at, reason in enumerate(reasons) if not reason and verdicts[at] != Verdict.UNSURE]
+            if not asked:
+                return
+            again = self.rule.verdicts(self.p_fake(self.logits(perturbed(squares[asked], name))))
+            for at, verdict in zip(asked, again, strict=True):
+                if verdict not in (verdicts[at], Verdict.UNSURE):  # from sure to unsure is no contradiction
+                    reasons[at] = f"the verdict changes from {verdicts[at]} to {verdict} when the image is saved again as {name}"
+
     def _prepared(self, image: ImageLike) -> _Prepared | ImageError:
         try:
             pixels = to_pixels(image)
         except ImageError as error:
             return error
-        return _Prepared(fit_square(pixels, size=self.spec.size), self.out_of_scope(*pixels.shape[:2]))
+        return _Prepared(fit_square(pixels, size=self.spec.size), pixels.shape[:2])
 
-    def _answers(self, waiting: list[_Prepared | ImageError]) -> Iterator[Prediction | ImageError]:
-        squares = [item.square for item in waiting if isinstance(item, _Prepared)]
-        logits = iter(self.logits(squares).tolist())
-        for item in waiting:
-            yield self.prediction_of(next(logits), item.reason) if isinstance(item, _Prepared) else item
-
-    def prediction_of(self, logit: float, reason: str) -> Prediction:
-        """Return the verdict on a logit: by the threshold, or "unsure" where a reason is given."""
-        p_fake = float(self.p_fake(np.array(logit)))
-        if reason:
-            return Prediction(p_fake, logit, Verdict.UNSURE.value, reason)
-        # >= as in metrics: a tie is "fake" in both places.
-        verdict = Verdict.FAKE if p_fake >= self.threshold else Verdict.REAL
-        return Prediction(p_fake, logit, verdict.value)
-
-    def out_of_scope(self, height: int, width: int) -> str:
-        """Return why an image of this size is outside of what the detector was trained for, or nothing."""
-        low, high = self.card["scope"]["min_side"], self.card["scope"]["max_side"]
-        if low <= min(height, width) and max(height, width) <= high:
-            return ""
-        return f"the image has {width} x {height} pixels, this detector was trained for {low} to {high} a side"
+    def _answers(self, batch: list[_Prepared | ImageError]) -> Iterator[Prediction | ImageError]:
+        found = [item for item in batch if isinstance(item, _Prepared)]
+        squares = np.array([item.square for item in found])
+        answers = iter(self.judged(squares, self.logits(squares), [item.size for item in found]) if found else [])
+        for item in batch:
+            yield next(answers) if isinstance(item, _Prepared) else item
 
     def _run(self, squares: np.ndarray, output: str) -> np.ndarray:
         inputs = {"images": to_network_input(squares, self.spec)}
@@ -203,15 +239,13 @@ class Detector:
 
     def _check_card(self) -> None:
         try:
-            scope = self.card["scope"]
             is_sound = (
-                0 <= self.threshold <= 1
-                and 0 < self.temperature < math.inf
-                and 0 <= float(scope["min_side"]) <= float(scope["max_side"])
+                0 < self.temperature < math.inf
                 and self.spec.size > 0
                 and isinstance(self.card["name"], str)
                 and all(isinstance(self.card[key], dict) for key in ("trained_on", "model"))
             )
+            self.rule, self.scope, points_of(self.card)  # reading them is the check
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise DetectorError(f"the card in {self.folder} lacks a value ({error!r}): export the detector again") from error
         if not is_sound:
@@ -223,21 +257,25 @@ class Detector:
 @dataclass(frozen=True)
 class _Prepared:
     square: np.ndarray
-    reason: str
+    size: tuple[int, int]
+
+
+def _batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    rest = iter(items)
+    while batch := list(islice(rest, size)):
+        yield batch
 
 
 def _find(where: str | Path | None) -> Path:
-    assets = Path(str(resources.files("fauxto"))) / "assets"
     if where is None:
-        bundled = sorted(path.parent for path in assets.glob(f"*/{CARD}"))
-        if not bundled:
+        if not (ASSETS / DEFAULT / CARD).is_file():
             raise DetectorError(
                 "no detector is bundled with this version: train one with 'fauxto train', "
                 "then name its folder (--detector FOLDER)"
             )
-        return bundled[0]
-    if (assets / str(where) / CARD).is_file() and not Path(where).exists():
-        return assets / str(where)
+        return ASSETS / DEFAULT
+    if (ASSETS / str(where) / CARD).is_file() and not Path(where).exists():
+        return ASSETS / str(where)
     try:
         folder = Path(where).expanduser()
     except RuntimeError as error:  # "~name" of a user that does not exist

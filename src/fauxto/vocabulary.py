@@ -28,7 +28,8 @@ class Prediction:
     Attributes:
         p_fake: Calibrated probability in [0, 1] that the image is AI-generated.
         logit: The network's raw answer before calibration; larger is more fake.
-        verdict: "fake" when ``p_fake >= threshold`` of the card, "unsure" outside the card's scope.
+        verdict: "fake" when ``p_fake >= threshold`` of the card, else "real"; "unsure" outside the card's scope and within the
+            card's range of unsure probabilities.
         reason: Why the verdict is "unsure"; empty otherwise.
     """
 

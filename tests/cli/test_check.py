@@ -118,3 +118,53 @@ def test_standard_input_has_a_limit(run: Run, run_folder: Path, monkeypatch: pyt
     assert code == 4
     assert "more than 1,000 bytes" in json.loads(out)["images"][0]["error"]
     assert stdin.tell() <= 1001 or stdin.closed
+
+
+@pytest.fixture
+def promising(run_folder: Path, tmp_path: Path) -> Path:
+    """The detector with an operating point that no probability reaches, and with a range that takes in all of them."""
+    folder = Path(shutil.copytree(run_folder / "detector", tmp_path / "promising"))
+    card = json.loads((folder / "card.json").read_text())
+    rate = {"value": 0.5, "low": 0.4, "high": 0.6}
+    card["operating_points"] = {"fpr1": {"threshold": 0.9999999, "target_fpr": 0.01, "fpr": rate, "tpr": rate}}
+    card["unsure"] = {"method": "conformal", "alpha": 0.1, "low": 0.0, "high": 1.0, "guarantee": "..."}
+    (folder / "card.json").write_text(json.dumps(card))
+    return folder
+
+
+def test_an_operating_point_decides_and_is_named(run: Run, promising: Path, images: tuple[Path, Path]) -> None:
+    code, out, _ = run("check", *images, "--detector", promising, "--operating-point", "fpr1", "--json")
+    answer = json.loads(out)
+    assert (answer["operating_point"], answer["threshold"], answer["unsure"]) == ("fpr1", 0.9999999, None)
+    assert [row["verdict"] for row in answer["images"]] == ["real", "real"]
+    assert code == 0
+    _, out, _ = run("check", images[0], "--detector", promising, "--operating-point", "fpr1")
+    assert "small, fake from p_fake 0.9999999 (operating point fpr1)" in " ".join(out.split())
+
+
+def test_the_cards_range_is_shown_and_decides(run: Run, promising: Path, images: tuple[Path, Path]) -> None:
+    code, out, _ = run("check", *images, "--detector", promising, "--json")
+    answer = json.loads(out)
+    assert (answer["operating_point"], answer["threshold"], answer["unsure"]) == ("", 0.5, {"low": 0.0, "high": 1.0})
+    assert [row["verdict"] for row in answer["images"]] == ["unsure", "unsure"]
+    assert all("p_fake lies in the range" in row["reason"] for row in answer["images"])
+    assert code == 11
+    _, out, _ = run("check", images[0], "--detector", promising)
+    assert "small, fake from p_fake 1, real below 0, unsure between" in " ".join(out.split())
+
+
+def test_without_a_range_the_title_and_json_are_as_before(run: Run, run_folder: Path, images: tuple[Path, Path]) -> None:
+    _, out, _ = run("check", images[0], "--detector", run_folder)
+    assert out.splitlines()[0].strip() == "small, fake from p_fake 0.5"
+    answer = json.loads(run("check", images[0], "--detector", run_folder, "--json")[1])
+    assert (answer["detector"], answer["threshold"], answer["unsure"]) == ("small", 0.5, None)
+
+
+def test_an_operating_point_that_the_card_lacks_ends_in_one_sentence(
+    run: Run, run_folder: Path, promising: Path, images: tuple[Path, Path]
+) -> None:
+    for folder, message in ((run_folder, "its card has none"), (promising, "its card has fpr1")):
+        code, out, err = run("check", images[0], "--detector", folder, "--operating-point", "fpr5")
+        assert (code, out) == (2, "")
+        assert message in err
+        assert err.count("\n") == 1

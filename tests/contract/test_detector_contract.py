@@ -14,6 +14,7 @@ import fauxto
 from fauxto import Detector
 from fauxto.checkpoint import CARD, CARD_FORMAT, MODEL, WEIGHTS, load_tensors
 from fauxto.runs import sha256_of
+from fauxto.verdicts import points_of
 
 KEYS = {
     "format", "name", "model", "trained_on", "preprocessing", "calibration",
@@ -84,8 +85,9 @@ def test_p_fake_is_a_probability_that_grows_with_the_logit(detector: Detector, i
     assert all(0 <= answer.p_fake <= 1 and math.isfinite(answer.logit) for answer in answers)
     assert [answer.p_fake for answer in answers] == sorted(answer.p_fake for answer in answers)
     assert detector.p_fake(np.array([-1e4, 0.0, 1e4])) == pytest.approx([0.0, 0.5, 1.0])
-    for answer in answers:
-        assert answer.verdict == ("fake" if answer.p_fake >= detector.threshold else "real")
+    for answer, verdict in zip(answers, detector.rule.verdicts(np.array([answer.p_fake for answer in answers])), strict=True):
+        assert answer.verdict in (verdict, "unsure")
+        assert (answer.verdict == "unsure") == bool(answer.reason)
 
 
 def test_the_evidence_has_the_logit_as_its_mean(detector: Detector, images: list[np.ndarray]) -> None:
@@ -112,6 +114,38 @@ def test_sizes_outside_the_scope_are_unsure(detector: Detector) -> None:
             continue  # a scope that begins at 1 has no smaller size
         assert answer.verdict == "unsure"
         assert f"{width} x {height}" in answer.reason
+
+
+def test_a_verdict_is_the_same_alone_and_among_others(detector: Detector, images: list[np.ndarray]) -> None:
+    together = detector.predict(images)
+    alone = [detector.predict([image])[0] for image in images]
+    assert [(one.verdict, one.reason) for one in alone] == [(one.verdict, one.reason) for one in together]
+
+
+def test_the_unsure_range_holds_the_threshold_and_says_what_it_promises(detector: Detector) -> None:
+    rule, band = detector.rule, detector.card.get("unsure")
+    assert rule.low <= rule.threshold <= rule.high
+    if band is not None:
+        assert {"method", "alpha", "low", "high", "guarantee"} == set(band)
+        assert f"{100 * band['alpha']:g} %" in band["guarantee"]
+
+
+def test_each_operating_point_can_be_used_and_fewer_false_alarms_need_a_higher_threshold(detector: Detector) -> None:
+    points = points_of(detector.card)
+    thresholds = {name: detector.at(name).threshold for name in points}
+    assert sorted(points, key=lambda name: points[name]["target_fpr"]) == sorted(thresholds, key=lambda name: -thresholds[name])
+    for point in points.values():
+        assert point["fpr"]["value"] <= point["target_fpr"]
+        assert all(point[rate]["low"] <= point[rate]["value"] <= point[rate]["high"] for rate in ("fpr", "tpr"))
+
+
+def test_no_pattern_gets_a_verdict_where_the_card_knows_its_statistics(detector: Detector) -> None:
+    if detector.scope.statistics is None:
+        pytest.skip("the card has no statistics")
+    size = detector.spec.size
+    flat, board = np.full((size, size, 3), 128, np.uint8), np.zeros((size, size, 3), np.uint8)
+    board[::2, ::2] = board[1::2, 1::2] = 255
+    assert [answer.verdict for answer in detector.predict([flat, board])] == ["unsure", "unsure"]
 
 
 def test_loading_again_gives_the_same_answers(detector: Detector, images: list[np.ndarray]) -> None:

@@ -17,6 +17,7 @@ from fauxto.cli.terminal import printable
 from fauxto.errors import ImageError, UsageError
 
 if TYPE_CHECKING:
+    from fauxto.detector import Detector
     from fauxto.vocabulary import Prediction
 
 FOUND_FAKE, FOUND_UNSURE = 10, 11
@@ -26,6 +27,9 @@ COLUMNS = ("image", "verdict", "p_fake", "logit", "reason", "error")
 def check(
     images: Annotated[list[str], typer.Argument(help="Images, folders of images, or - for one image on standard input.")],
     detector: Annotated[str | None, typer.Option(help="Detector folder, run folder, or the name of a bundled one.")] = None,
+    operating_point: Annotated[
+        str, typer.Option(help="Decide at this operating point of the card: fpr1 and fpr5 are 1 % and 5 % false alarms.")
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
 ) -> None:
@@ -34,6 +38,7 @@ def check(
     Examples:
       fauxto check photo.jpg
       fauxto check folder --csv > verdicts.csv
+      fauxto check folder --operating-point fpr1
       cat photo.jpg | fauxto check - --json
 
     Exit codes:
@@ -41,7 +46,7 @@ def check(
       10  at least one is fake
       11  none is fake, at least one is unsure
        4  at least one could not be read (the others were answered)
-       2  wrong call
+       2  wrong call, or an operating point that the card does not have
        6  no usable detector
     """
     from fauxto.detector import Detector
@@ -50,17 +55,17 @@ def check(
     if as_json and as_csv:
         raise UsageError("--json and --csv exclude each other: choose one")
     loaded = Detector.load(detector)
+    loaded = loaded.at(operating_point) if operating_point else loaded
     names = _names(images)
     sources = (sys.stdin.buffer.read(MAX_FILE_BYTES + 1) if name == "-" else name for name in names)
     rows = [_row(name, answer) for name, answer in zip(names, loaded.predict_each(sources), strict=True)]
     note = str(loaded.card.get("trained_on", {}).get("note", ""))
     if as_json:
-        about = {"detector": loaded.card["name"], "threshold": loaded.threshold, "note": note}
-        print(json.dumps(about | {"images": rows}, indent=2))
+        print(json.dumps(_about(loaded) | {"note": note, "images": rows}, indent=2))
     elif as_csv:
         print(_csv(rows), end="")
     else:
-        _print_table(rows, f"{loaded.card['name']}, fake from p_fake {loaded.threshold:g}")
+        _print_table(rows, _title(loaded))
     if note and not as_json:
         typer.secho(f"this detector was trained on {note}", err=True, fg=typer.colors.YELLOW)
     raise typer.Exit(exit_code(rows))
@@ -78,6 +83,26 @@ def exit_code(rows: Iterable[dict[str, Any]]) -> int:
         if found in verdicts:
             return code
     return 0
+
+
+def _about(detector: Detector) -> dict[str, Any]:
+    rule = detector.rule
+    return {
+        "detector": detector.card["name"],
+        "operating_point": detector.operating_point,
+        "threshold": rule.threshold,
+        "unsure": {"low": rule.low, "high": rule.high} if rule.low < rule.high else None,
+    }
+
+
+def _title(detector: Detector) -> str:
+    from fauxto.verdicts import short
+
+    rule = detector.rule
+    title = f"{detector.card['name']}, fake from p_fake {short(rule.high)}"
+    if rule.low < rule.high:
+        title += f", real below {short(rule.low)}, unsure between"
+    return title + (f" (operating point {detector.operating_point})" if detector.operating_point else "")
 
 
 def _names(images: list[str]) -> list[str]:

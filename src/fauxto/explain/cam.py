@@ -217,9 +217,9 @@ class Explainer:
         is_fake = detector.p_fake(logits) >= detector.threshold
         targets = [target or ("fake" if each else "real") for each in is_fake]
         maps = grad_cam(self.network, self._input(squares), targets, layer=layer)
+        judged = detector.judged(squares, logits, [each.shape[:2] for each in pixels])
         found = []
-        for at, image in enumerate(images):
-            said = detector.prediction_of(float(logits[at]), detector.out_of_scope(*pixels[at].shape[:2]))
+        for at, (image, said) in enumerate(zip(images, judged, strict=True)):
             source = str(image).encode(errors="backslashreplace").decode() if isinstance(image, (str, Path)) else ""
             where = (squares[at], *scaled(maps[at]), targets[at], target is None, layer)
             found.append(Explanation(*where, said.p_fake, said.logit, said.verdict, self.name, source))
