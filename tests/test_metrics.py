@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
@@ -25,6 +26,14 @@ THRESHOLD_METRICS = {
     "recall": sk.recall_score,
     "f1": sk.f1_score,
 }
+
+
+def plain(name):
+    """Return the plain function behind a name of all_metrics, at the threshold 0.5."""
+    if name == "tpr_at_fpr1":
+        return partial(metrics.tpr_at_fpr, fpr=0.01)
+    needs_threshold = name in THRESHOLD_METRICS or name == "false_alarm_rate"
+    return partial(getattr(metrics, name), threshold=0.5) if needs_threshold else getattr(metrics, name)
 
 
 def scores(seed, n=400, *, ties=False):
@@ -63,6 +72,26 @@ def test_agrees_with_scikit_learn(seed, ties):
         assert ours == pytest.approx(1 - sk.recall_score(~is_fake, ~called), abs=1e-9)
     assert metrics.roc_auc(is_fake, p_fake) == pytest.approx(sk.roc_auc_score(is_fake, p_fake), abs=1e-9)
     assert metrics.average_precision(is_fake, p_fake) == pytest.approx(sk.average_precision_score(is_fake, p_fake), abs=1e-9)
+    alarms, found, _ = sk.roc_curve(is_fake, p_fake, drop_intermediate=False)
+    for fpr in (0.0, 0.01, 0.05, 1.0):
+        ours = metrics.tpr_at_fpr(is_fake, p_fake, fpr=fpr)
+        assert ours == pytest.approx(found[alarms <= fpr].max(), abs=1e-9)
+
+
+def test_tpr_at_fpr_by_hand_splits_no_tie():
+    is_fake = np.repeat([False, True], [100, 4])
+    p_fake = np.r_[np.full(98, 0.1), 0.6, 0.8, 0.9, 0.8, 0.7, 0.5]
+    # One of 100 real images may be called fake, which is the one at 0.8; the next one stands at 0.6.
+    assert metrics.tpr_at_fpr(is_fake, p_fake, fpr=0.01) == 3 / 4
+    assert metrics.tpr_at_fpr(is_fake, p_fake, fpr=0.0099) == 1 / 4  # the fake at 0.8 cannot be found without the real one there
+    assert metrics.tpr_at_fpr(is_fake[::-1], p_fake[::-1], fpr=0.02) == 1
+    assert metrics.tpr_at_fpr(np.array([True, False]), np.array([0.4, 0.5]), fpr=0.01) == 0
+
+
+@pytest.mark.parametrize("fpr", [-0.01, 1.01, np.nan])
+def test_an_impossible_share_of_false_alarms_is_refused(fpr):
+    with pytest.raises(ScoreError, match="share of false alarms must lie in"):
+        metrics.tpr_at_fpr(IS_FAKE, P_FAKE, fpr=fpr)
 
 
 @pytest.mark.parametrize("ties", [False, True])
@@ -119,6 +148,8 @@ def test_scores_that_do_not_fit_are_refused_everywhere(is_fake, p_fake, said):
     for name in ("roc_auc", "average_precision", "expected_calibration_error", "reliability_bins", "cumulative_counts"):
         with pytest.raises(ScoreError, match=said):
             getattr(metrics, name)(is_fake, p_fake)
+    with pytest.raises(ScoreError, match=said):
+        metrics.tpr_at_fpr(is_fake, p_fake, fpr=0.01)
 
 
 @pytest.mark.parametrize("threshold", [-0.1, 1.1, np.nan])
@@ -136,10 +167,10 @@ def test_impossible_intervals_are_refused(n_resamples, level):
 @pytest.mark.parametrize(
     ("is_fake", "p_fake", "undefined"),
     [
-        ([True, True], [0.9, 0.2], {"balanced_accuracy", "false_alarm_rate", "roc_auc", "average_precision"}),
-        ([False, False], [0.9, 0.2], {"balanced_accuracy", "recall", "roc_auc", "average_precision"}),
+        ([True, True], [0.9, 0.2], {"balanced_accuracy", "false_alarm_rate", "roc_auc", "average_precision", "tpr_at_fpr1"}),
+        ([False, False], [0.9, 0.2], {"balanced_accuracy", "recall", "roc_auc", "average_precision", "tpr_at_fpr1"}),
         ([False, True], [0.1, 0.2], {"precision"}),
-        ([False], [0.1], {"balanced_accuracy", "precision", "recall", "f1", "roc_auc", "average_precision"}),
+        ([False], [0.1], {"balanced_accuracy", "precision", "recall", "f1", "roc_auc", "average_precision", "tpr_at_fpr1"}),
     ],
 )
 def test_what_cannot_be_given_is_none_with_a_reason_and_never_zero(is_fake, p_fake, undefined):
@@ -149,9 +180,8 @@ def test_what_cannot_be_given_is_none_with_a_reason_and_never_zero(is_fake, p_fa
     for name in undefined:
         assert found[name].reason
         assert found[name].low is found[name].high is None
-        function = getattr(metrics, name)
         with pytest.raises(ScoreError, match="cannot be"):
-            function(is_fake, p_fake) if name in ("roc_auc", "average_precision") else function(is_fake, p_fake, threshold=0.5)
+            plain(name)(is_fake, p_fake)
 
 
 def test_too_few_images_give_a_value_without_an_interval():
@@ -165,9 +195,7 @@ def test_every_value_is_the_plain_function_and_lies_in_its_interval():
     is_fake, p_fake = scores(1)
     found = metrics.all_metrics(is_fake, p_fake, threshold=0.5, n_resamples=200)
     for name, metric in found.items():
-        function = getattr(metrics, name)
-        needs_threshold = name in THRESHOLD_METRICS or name == "false_alarm_rate"
-        assert metric.value == (function(is_fake, p_fake, threshold=0.5) if needs_threshold else function(is_fake, p_fake))
+        assert metric.value == plain(name)(is_fake, p_fake)
         if name != "expected_calibration_error":
             assert metric.low < metric.value < metric.high
             assert not metric.reason
@@ -188,6 +216,7 @@ def test_resampled_rankings_are_scikit_learns_with_sample_weights():
     for row, drawn in zip(ours, _resamples(60, 40, 9), strict=True):
         weights = np.bincount(drawn, minlength=60)
         expected = [metric(is_fake, p_fake, sample_weight=weights) for metric in (sk.roc_auc_score, sk.average_precision_score)]
+        expected.append(metrics.tpr_at_fpr(is_fake[drawn], p_fake[drawn], fpr=0.01))
         np.testing.assert_allclose(row, expected, atol=1e-9)
 
 

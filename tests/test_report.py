@@ -7,15 +7,22 @@ import dataclasses
 import io
 import json
 import re
+from collections import Counter
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from fauxto import metrics
-from fauxto.errors import DiskFullError
-from fauxto.report import Column, GeneratorRow, ImageScores, Mistake, Report, write_report
+from fauxto.detector import Detector
+from fauxto.errors import DetectorError, DiskFullError
+from fauxto.report import Column, GeneratorRow, ImageScores, Mistake, Report, count_verdicts, measure_points, write_report
+from fauxto.report.answers import KINDS as KINDS_IN_ORDER
+from fauxto.report.answers import kind_of
+from fauxto.scope import Scope
+from fauxto.verdicts import VerdictRule
 
 EVIL = 'test/<script>alert("x")</script>&.jpg'
 FILES = [
@@ -27,19 +34,46 @@ FILES = [
     "report.json",
     "roc.png",
     "scores.csv",
+    "verdicts.png",
 ]
+KINDS = {
+    "the image has 640 x 480 pixels, this detector was trained for 32 to 32 a side": "size out of scope",
+    "p_fake lies in the range from 0.4 to 0.6, in which this detector errs too often": "p_fake in the unsure range",
+}
+SIZE, BAND = KINDS
 VOID = {"meta", "br", "img", "hr", "link", "input"}
+
+
+def make_card():
+    points = {
+        f"fpr{at}": {
+            "threshold": threshold,
+            "target_fpr": at / 100,
+            "fpr": {"value": at / 100, "low": 0.001, "high": 0.09},
+            "tpr": {"value": 0.75, "low": 0.7, "high": 0.8},
+        }
+        for at, threshold in ((1, 0.9), (5, 0.7))
+    }
+    points["measured_on"] = "4,321 validation images"
+    unsure = {"alpha": 0.015, "low": 0.4, "high": 0.6, "guarantee": "At most 1.5 % of each class get a wrong verdict."}
+    about = {"scope": {"min_side": 16, "max_side": 64}, "trained_on": {"n_train": 1234, "generators": ["sd14"]}}
+    return {"name": "small", "operating_points": points, "unsure": unsure, **about}
 
 
 def make_column(name, scores, members, **changes):
     is_fake, p_fake = scores.is_fake[members], scores.p_fake[members]
+    reasons = [scores.reason[at] for at in members]
+    said = {
+        "verdicts": count_verdicts(is_fake, scores.verdict[members], reasons, unsure=make_card()["unsure"]),
+        "operating_points": measure_points(make_card(), is_fake, p_fake),
+    }
     found = {"threshold": 0.5, "n_resamples": 50}
     numbers = {
         "metrics": metrics.all_metrics(is_fake, p_fake, **found),
         "confusion": metrics.confusion_intervals(is_fake, p_fake, **found),
     }
     counts = {"n_real": int((~is_fake).sum()), "n_fake": int(is_fake.sum())}
-    return Column(name, members, **counts, **numbers, reliability=metrics.reliability_bins(is_fake, p_fake), **changes)
+    return Column(name, members, **counts, **numbers, **said, reliability=metrics.reliability_bins(is_fake, p_fake), **changes)
 
 
 def make_report(n=60, *, labels=None, **changes):
@@ -48,13 +82,14 @@ def make_report(n=60, *, labels=None, **changes):
     logit = np.where(is_fake, 1.0, -1.5) + rng.normal(0, 1.2, n)
     p_fake = 1 / (1 + np.exp(-logit))
     paths = (EVIL, *(f"test/{at}.jpg" for at in range(1, n)))
-    scores = ImageScores(paths, ("",) * n, is_fake, logit, p_fake, p_fake >= 0.5)
+    reasons = tuple(SIZE if at % 20 == 3 else BAND if 0.4 <= p < 0.6 else "" for at, p in enumerate(p_fake))
+    verdict = np.where(np.array(reasons) != "", "unsure", np.where(p_fake >= 0.5, "fake", "real"))
+    scores = ImageScores(paths, ("",) * n, is_fake, logit, p_fake, p_fake >= 0.5, verdict, reasons)
     unseen = np.arange(n > 1, n)
     columns = (make_column("test", scores, np.arange(n)), make_column("test, unseen in train", scores, unseen))
     pixels = rng.integers(0, 255, (32, 32, 3)).astype(np.uint8)
     mistakes = (Mistake(EVIL, "real", 0.99991, pixels), Mistake("test/3.jpg", "fake", 0.25, np.zeros((500, 300, 3), np.uint8)))
-    card = {"name": "small", "scope": {"min_side": 16, "max_side": 64}, "trained_on": {"n_train": 1234, "generators": ["sd14"]}}
-    report = Report("small", card, "CIFAKE", "", 0.5, columns, scores, mistakes, n_resamples=50,
+    report = Report("small", make_card(), "CIFAKE", "", 0.5, columns, scores, mistakes, n_resamples=50,
                     command="fauxto evaluate small --data 'a & b'", date="2024-05-06T07:08:09+00:00",
                     environment={"python": "3", "commit": None, "packages": {"numpy": "2"}})  # fmt: skip
     return dataclasses.replace(report, **changes)
@@ -108,6 +143,11 @@ def plain(text):
     return " ".join(Tags(text).text.split())
 
 
+def dense(text):
+    """Leave out all spaces: between two elements of a cell there is none."""
+    return "".join(text.split())
+
+
 def test_a_folder_with_exactly_these_files(written):
     assert sorted(path.name for path in written.iterdir()) == FILES
 
@@ -126,21 +166,33 @@ def test_the_json_holds_every_number_with_its_interval_and_origin(written):
     assert found["command"] == report.command
     assert found["environment"]["packages"] == {"numpy": "2"}
     assert (found["positive_class"], found["threshold"]) == ("fake", 0.5)
+    verdicts, said = report.columns[1].verdicts, found["columns"][1]["verdicts"]
+    assert [said[row.label]["unsure"] for row in verdicts.classes] == [row.unsure for row in verdicts.classes]
+    assert said["fake"]["n"] == report.columns[1].n_fake
+    assert (said["abstained"]["value"], said["alpha"]) == (verdicts.abstained.value, 0.015)
+    assert [row["name"] for row in found["columns"][1]["operating_points"]] == ["fpr1", "fpr5"]
 
 
 def test_the_csv_gives_back_every_metric(written):
     report = make_report()
     with (written / "scores.csv").open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
-    assert list(rows[0]) == ["path", "label", "generator", "in: test", "in: test, unseen in train", "logit", "p_fake", "verdict"]
+    inside = ["in: test", "in: test, unseen in train"]
+    assert list(rows[0]) == ["path", "label", "generator", *inside, "logit", "p_fake", "called_fake", "verdict", "reason"]
     assert [row["path"] for row in rows] == list(report.scores.path)
     for column in report.columns:
         inside = [row for row in rows if row[f"in: {column.name}"] == "1"]
         is_fake = np.array([row["label"] == "fake" for row in inside])
         p_fake = np.array([float(row["p_fake"]) for row in inside])
         assert metrics.roc_auc(is_fake, p_fake) == column.metrics["roc_auc"].value
-        n_right = sum(row["label"] == row["verdict"] for row in inside)
+        n_right = sum((row["label"] == "fake") == (row["called_fake"] == "1") for row in inside)
         assert n_right / len(inside) == column.metrics["accuracy"].value
+        answered = [row for row in inside if row["verdict"] != "unsure"]
+        n_right = sum(row["label"] == row["verdict"] for row in answered)
+        assert n_right / len(answered) == column.verdicts.selective_accuracy.value
+        n_of = Counter(kind_of(row["reason"]) for row in inside if row["reason"])
+        assert n_of == {row.kind: row.real + row.fake for row in column.verdicts.reasons}
+        assert set(n_of) == set(KINDS.values())
 
 
 def test_the_headline_says_it_in_words(page):
@@ -157,9 +209,111 @@ def test_the_headline_says_it_in_words(page):
 
 def test_every_figure_has_a_caption_with_n_threshold_and_command(page):
     captions = re.findall(r"<figcaption>(.*?)</figcaption>", page, re.DOTALL)
-    assert len(captions) == page.count("<figure ") == 5
+    assert len(captions) == page.count("<figure ") == 6
     assert all("60 images (30 real, 30 fake; test)" in caption and "fauxto evaluate small" in caption for caption in captions)
     assert sum("threshold 0.5" in caption or "p_fake 0.5" in caption for caption in captions) == 3
+
+
+def test_verdicts_by_hand():
+    is_fake = np.array([False, False, False, False, True, True, True, True, True, True])
+    verdict = np.array(["real", "real", "fake", "unsure", "fake", "fake", "fake", "real", "real", "unsure"])
+    reasons = ["", "", "", SIZE, "", "", "", "", "", BAND]
+    found = count_verdicts(is_fake, verdict, reasons, unsure={"alpha": 0.02})
+    real, fake = found.classes
+    assert (real.label, real.real, real.fake, real.unsure, real.n) == ("real", 2, 1, 1, 4)
+    assert (fake.label, fake.real, fake.fake, fake.unsure, fake.n) == ("fake", 2, 3, 1, 6)
+    assert (real.wrong, fake.wrong) == (metrics.wilson(1, 4), metrics.wilson(2, 6))  # of all, unsure ones too
+    assert found.abstained == metrics.wilson(2, 10)
+    assert found.selective_accuracy == metrics.wilson(5, 8)
+    expected = {"p_fake in the unsure range": (0, 1, metrics.wilson(1, 10)), "size out of scope": (1, 0, metrics.wilson(1, 10))}
+    assert {row.kind: (row.real, row.fake, row.share) for row in found.reasons} == expected
+    assert (found.alpha, found.guarantee) == (0.02, "")
+    assert count_verdicts(is_fake, verdict, reasons).alpha is None
+    wide, narrow = (count_verdicts(is_fake, verdict, reasons, level=level).abstained for level in (0.99, 0.5))
+    assert wide.low < narrow.low < narrow.high < wide.high
+
+
+def test_reasons_stand_in_order_of_their_number():
+    found = count_verdicts(np.array([True] * 4), np.array(["unsure"] * 4), [BAND, SIZE, SIZE, SIZE])
+    assert [(row.kind, row.fake) for row in found.reasons] == [("size out of scope", 3), ("p_fake in the unsure range", 1)]
+    assert found.selective_accuracy == metrics.Interval(None, reason="no image was answered")
+    assert found.classes[0].wrong == metrics.Interval(None, reason="no image is real")
+
+
+def test_every_reason_of_a_detector_has_a_kind_of_its_own(monkeypatch):
+    statistics = {"names": [], "mean": [0.0] * 12, "whitening": np.eye(12).tolist(), "limit": 1e-9}
+    unlike = Scope(16, 64, statistics).unfamiliar_reasons(np.zeros((1, 32, 32, 3), np.uint8))[0]
+    scope = {"min_side": 16, "max_side": 64, "stable_under": ["jpeg-90"]}
+    spec = {"size": 32, "mean": [0.5] * 3, "std": [0.5] * 3}
+    card = {"threshold": 0.5, "calibration": {"temperature": 1.0}, "preprocessing": spec, "scope": scope}
+    detector = Detector(Path("nowhere"), card)
+    monkeypatch.setattr(Detector, "logits", lambda self, images: np.full(len(images), -3.0))  # what it says the second time
+    (flip,) = detector.judged(np.zeros((1, 32, 32, 3), np.uint8), np.array([3.0]), [(32, 32)])
+    reasons = [Scope(16, 64).size_reason(640, 480), unlike, flip.reason, VerdictRule(0.5, 0.4, 0.6).unsure_reason]
+    assert [kind_of(reason) for reason in reasons] == list(KINDS_IN_ORDER.values())
+    assert kind_of("the weather is bad, 3 of 4") == "the weather is bad"
+
+
+def test_operating_points_by_hand():
+    is_fake, p_fake = np.array([False, False, False, True, True]), np.array([0.1, 0.7, 0.2, 0.7, 0.95])
+    first, second = measure_points(make_card(), is_fake, p_fake)
+    assert (first.name, first.threshold, first.target_fpr) == ("fpr1", 0.9, 0.01)
+    assert (first.fpr, first.tpr) == (metrics.wilson(0, 3), metrics.wilson(1, 2))
+    assert (second.fpr, second.tpr) == (metrics.wilson(1, 3), metrics.wilson(2, 2))  # a tie is fake
+    assert second.card_fpr == metrics.Interval(0.05, 0.001, 0.09)
+    assert second.card_tpr == metrics.Interval(0.75, 0.7, 0.8)
+    assert measure_points({}, is_fake, p_fake) == ()
+    only_real = measure_points(make_card(), np.array([False]), np.array([0.5]))[0]
+    assert only_real.tpr == metrics.Interval(None, reason="no image is fake")
+    with pytest.raises(DetectorError, match="operating points lack a value"):
+        measure_points({"operating_points": {"fpr1": {"threshold": 0.9}}}, is_fake, p_fake)
+
+
+def test_the_page_shows_the_verdicts_beside_the_promise(page):
+    text, verdicts = plain(page), make_report().columns[0].verdicts
+    assert "Every image counts with the answer at the threshold, also where the detector would say unsure" in text
+    assert "What the card promises: At most 1.5 % of each class get a wrong verdict." in text
+    assert text.count("wrong verdicts; the card promises at most 1.5 %") == 2
+    real = verdicts.classes[0]
+    wrong = f"{100 * real.wrong.value:.2f} %, {100 * real.wrong.low:.2f}–{100 * real.wrong.high:.2f}"
+    promise = "wrong verdicts; the card promises at most 1.5 %"
+    assert dense(f"Photographs, called fake {promise} {real.fake} {wrong}") in dense(text)
+    assert dense(f"Photographs, unsure {real.unsure} {100 * real.unsure / 30:.2f} %") in dense(text)
+    abstained = f"{100 * verdicts.abstained.value:.2f} % {100 * verdicts.abstained.low:.2f}–{100 * verdicts.abstained.high:.2f}"
+    assert dense(f"Unsure in all share of all images {abstained}") in dense(text)
+    assert all(f"… {kind}" in text for kind in KINDS.values())
+    assert f"called real or fake {100 * verdicts.selective_accuracy.value:.2f} %" in text
+
+
+def test_the_page_shows_what_the_operating_points_did(page):
+    text, point = plain(page), make_report().columns[0].operating_points[0]
+    assert "What the card says was measured on 4,321 validation images." in text
+    here, found = (f"{100 * n.value:.2f} % {100 * n.low:.2f}–{100 * n.high:.2f}" for n in (point.fpr, point.tpr))
+    row = f"1.00 % 0.10–9.00 {here} 75.00 % 70.00–80.00 {found}"
+    assert dense(f"fpr1 p_fake ≥ 0.9, for at most 1 % false alarms {row}") in dense(text)
+
+
+def test_a_card_without_the_new_keys_promises_nothing(page_of):
+    report = make_report()
+    bare = {key: value for key, value in report.card.items() if key not in ("unsure", "operating_points")}
+    columns = tuple(
+        dataclasses.replace(
+            column, operating_points=(), verdicts=dataclasses.replace(column.verdicts, alpha=None, guarantee="", reasons=())
+        )
+        for column in report.columns
+    )
+    text = plain(page_of(dataclasses.replace(report, card=bare, columns=columns)))
+    assert "promises" not in text
+    assert "operating point" not in text
+    assert "Photographs, called fakewrong verdicts" in text
+
+
+def test_a_named_operating_point_stands_at_the_top(page_of):
+    page = page_of(make_report(operating_point="fpr1", threshold=0.9))
+    assert "right: small at fpr1</title>" in page
+    text = plain(page)
+    assert "How well does small at its operating point fpr1 tell" in text
+    assert "p_fake ≥ 0.9 is called fake. It comes with the detector, as its operating point fpr1;" in text
 
 
 def test_the_page_needs_no_network_and_no_script(page):
@@ -180,7 +334,7 @@ def test_the_page_fits_light_dark_phone_and_paper(page):
     for rule in ("prefers-color-scheme: dark", "@media print", "width=device-width", "max-width: 34rem"):
         assert rule in page
     drawings = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
-    assert len(drawings) == 7
+    assert len(drawings) == 8
     for drawing in drawings:
         assert not re.findall(r"(?:fill|stroke): #", drawing)  # every colour is the page's own
 
@@ -256,7 +410,7 @@ def test_one_class_only_still_gives_a_report_with_the_reason(tmp_path, labels):
 def test_pictures_are_png_on_white(written):
     for path in written.glob("*.png"):
         with Image.open(path) as picture:
-            assert min(picture.size) > 600
+            assert max(picture.size) > 800
             assert picture.convert("RGB").getpixel((0, 0)) == (255, 255, 255)
             assert len(picture.convert("RGB").getcolors(1 << 24)) > 20
 

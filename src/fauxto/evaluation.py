@@ -11,15 +11,17 @@ import numpy as np
 from fauxto.config import TrainConfig, from_mapping
 from fauxto.data.splits import Positions, Split, fingerprint, make_split
 from fauxto.data.store import Store
-from fauxto.errors import DataError
+from fauxto.errors import DataError, ImageError
 from fauxto.metrics import all_metrics, confusion_intervals, reliability_bins, wilson
-from fauxto.report import Column, GeneratorRow, ImageScores, Mistake, Report
+from fauxto.report import Column, GeneratorRow, ImageScores, Mistake, Report, count_verdicts, measure_points
 from fauxto.runs import environment_record
+from fauxto.vocabulary import Prediction, Verdict
 
 if TYPE_CHECKING:
     from fauxto.detector import Detector
 
 MISTAKES_PER_CLASS = 12
+PROGRESS_EVERY = 64
 TEST, UNSEEN, EVERYTHING = "test", "test, unseen in train", "all images"
 
 
@@ -39,8 +41,12 @@ def evaluate(
 ) -> Report:
     """Measure a detector.
 
+    Every image is asked about once. The metrics count the answer at the threshold for each of them, also where the verdict is
+    "unsure", so that they compare with those of other tools; what the verdicts are worth stands beside them.
+
     Args:
-        detector: Its card brings the threshold and the calibration; nothing here is fitted.
+        detector: Its card brings the threshold and the calibration; nothing here is fitted. ``detector.at("fpr1")`` is measured
+            at that operating point.
         store: Decoded images.
         columns: Name of each set -> positions in the store; the first is the headline. ``columns_for`` makes them.
         n_resamples: Of the bootstrap.
@@ -58,11 +64,14 @@ def evaluate(
     members = _check_columns(columns, n_images=len(store))
     scores = _scores(detector, store, members, progress)
     bootstrap = {"threshold": detector.threshold, "n_resamples": n_resamples, "seed": seed, "level": level}
+    measured = tuple(
+        _column(detector, name, np.searchsorted(members, np.sort(at)), scores, bootstrap) for name, at in columns.items()
+    )
     return Report(
         detector=str(detector.card.get("name", "unnamed")), card=detector.card, data=data,
-        note=note or _note_of(detector.card, store), threshold=detector.threshold,
-        columns=tuple(_column(name, np.searchsorted(members, np.sort(at)), scores, bootstrap) for name, at in columns.items()),
-        scores=scores, mistakes=_mistakes(store, members, scores), caveats=_caveats(detector.card, store, members),
+        note=note or _note_of(detector.card, store), threshold=detector.threshold, operating_point=detector.operating_point,
+        columns=measured, scores=scores, mistakes=_mistakes(store, members, scores),
+        caveats=_caveats(detector.card, store, scores) + _broken_promises(measured[0]),
         level=level, n_resamples=n_resamples, seed=seed, command=command,
         date=date or datetime.now(timezone.utc).isoformat(timespec="seconds"), environment=environment_record(),
     )  # fmt: skip
@@ -123,22 +132,36 @@ def _check_columns(columns: Mapping[str, Positions], *, n_images: int) -> Positi
 
 
 def _scores(detector: Detector, store: Store, members: Positions, progress: Callable[[int, int], None] | None) -> ImageScores:
-    images = [store.image(at) for at in members.tolist()]
-    shown = None if progress is None else lambda done: progress(done, len(images))
-    logit = detector.logits(images, progress=shown)
-    p_fake = detector.p_fake(logit)
+    answers = _answers(detector, store, members, progress or (lambda done, total: None))
+    p_fake = np.array([answer.p_fake for answer in answers])
     return ImageScores(
         path=tuple(store.path[members].tolist()),
         generator=tuple(store.generator[members].tolist()),
         is_fake=store.is_fake[members],
-        logit=logit,
+        logit=np.array([answer.logit for answer in answers]),
         p_fake=p_fake,
         called_fake=p_fake >= detector.threshold,
+        verdict=np.array([answer.verdict for answer in answers]),
+        reason=tuple(answer.reason for answer in answers),
     )
 
 
-def _column(name: str, members: Positions, scores: ImageScores, bootstrap: dict[str, Any]) -> Column:
-    is_fake, p_fake = scores.is_fake[members], scores.p_fake[members]
+def _answers(detector: Detector, store: Store, members: Positions, progress: Callable[[int, int], None]) -> list[Prediction]:
+    answers: list[Prediction] = []
+    for answer in detector.predict_each(store.image(at) for at in members.tolist()):
+        if isinstance(answer, ImageError):  # the store is decoded: its images can be read
+            raise answer
+        answers.append(answer)
+        if len(answers) % PROGRESS_EVERY == 0 or len(answers) == len(members):
+            progress(len(answers), len(members))
+    return answers
+
+
+def _column(detector: Detector, name: str, members: Positions, scores: ImageScores, bootstrap: dict[str, Any]) -> Column:
+    is_fake, p_fake, level = scores.is_fake[members], scores.p_fake[members], bootstrap["level"]
+    reasons = [scores.reason[at] for at in members.tolist()]
+    # A named operating point has no unsure range, and with the range goes what the card promises of it.
+    promise = None if detector.operating_point else detector.card.get("unsure")
     return Column(
         name=name,
         members=members,
@@ -146,8 +169,10 @@ def _column(name: str, members: Positions, scores: ImageScores, bootstrap: dict[
         n_fake=int(is_fake.sum()),
         metrics=all_metrics(is_fake, p_fake, **bootstrap),
         confusion=confusion_intervals(is_fake, p_fake, **bootstrap),
-        reliability=reliability_bins(is_fake, p_fake, level=bootstrap["level"]),
-        generators=_generator_rows(members, scores, bootstrap["level"]),
+        reliability=reliability_bins(is_fake, p_fake, level=level),
+        verdicts=count_verdicts(is_fake, scores.verdict[members], reasons, level=level, unsure=promise),
+        generators=_generator_rows(members, scores, level),
+        operating_points=measure_points(detector.card, is_fake, p_fake, level=level),
     )
 
 
@@ -181,7 +206,7 @@ def _note_of(card: Mapping[str, Any], store: Store) -> str:
     return str(card["trained_on"].get("note", "")) if _is_trained_on(card, store) else ""
 
 
-def _caveats(card: Mapping[str, Any], store: Store, members: Positions) -> tuple[str, ...]:
+def _caveats(card: Mapping[str, Any], store: Store, scores: ImageScores) -> tuple[str, ...]:
     found = []
     trained_on = card.get("trained_on", {})
     if not _is_trained_on(card, store):
@@ -191,14 +216,25 @@ def _caveats(card: Mapping[str, Any], store: Store, members: Positions) -> tuple
         )
         if trained_on.get("note"):
             found.append(f"Of its training data the detector's card says: {trained_on['note']}.")
-    scope = card.get("scope", {})
-    sides = np.stack([store.height[members], store.width[members]])
-    outside = (sides.min(axis=0) < scope.get("min_side", 1)) | (sides.max(axis=0) > scope.get("max_side", np.inf))
-    if outside.any():
+    n_unsure = int((scores.verdict == Verdict.UNSURE.value).sum())
+    if n_unsure:
         found.append(
-            f"{int(outside.sum()):,} of {outside.size:,} images have a size outside of the detector's scope. fauxto check would "
-            "answer unsure; here the answer at the threshold counts."
+            f"The detector's verdict is unsure on {n_unsure:,} of {len(scores.path):,} images. The metrics count its answer at "
+            "the threshold there too, as other tools would give it; the verdicts stand beside them."
         )
     if store.broken:
         found.append(f"{len(store.broken):,} unreadable images were left out.")
     return tuple(found)
+
+
+def _broken_promises(column: Column) -> tuple[str, ...]:
+    """Say where even the lower end of an interval lies above what the card promises."""
+    alpha = column.verdicts.alpha
+    if alpha is None:
+        return ()
+    return tuple(
+        f"The card promises at most {100 * alpha:g} % wrong verdicts on {row.label} images like those it was fitted on; on these "
+        f"there are {100 * (row.wrong.value or 0):.2f} %, so that they are not like those, or the promise fails."
+        for row in column.verdicts.classes
+        if row.wrong.low is not None and row.wrong.low > alpha
+    )

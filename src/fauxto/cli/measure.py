@@ -1,4 +1,4 @@
-"""``fauxto evaluate``: honest numbers with intervals, every image's score, and a report to read."""
+"""``fauxto evaluate``: honest numbers with intervals, every image's score and verdict, and a report to read."""
 
 from __future__ import annotations
 
@@ -12,27 +12,37 @@ from fauxto.cli.common import DataOption, DetectorArgument, SkipBroken, command_
 from fauxto.cli.terminal import counting_bar
 
 if TYPE_CHECKING:
-    from fauxto.metrics import Interval
-    from fauxto.report import Report
+    from rich.table import Table
 
-SHOWN = ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "roc_auc", "average_precision")
+    from fauxto.metrics import Interval
+    from fauxto.report import Column, Report
+
+SHOWN = {
+    "accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "precision": "precision", "recall": "recall", "f1": "f1",
+    "roc_auc": "roc auc", "average_precision": "average precision", "tpr_at_fpr1": "recall at 1 % fpr",
+}  # fmt: skip
 
 
 def evaluate(
     detector: DetectorArgument,
     out: Annotated[Path, typer.Option("--out", help="New folder for report.html, report.json, scores.csv and plots.")],
     data: DataOption = None,
+    operating_point: Annotated[
+        str, typer.Option("--operating-point", help="fpr1 or fpr5: the card's threshold for 1 % or 5 % false alarms.")
+    ] = "",
     n_resamples: Annotated[int, typer.Option(min=100, help="Bootstrap resamples behind each interval.")] = 1000,
     skip_broken: SkipBroken = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
 ) -> None:
     """Measure a detector on the test part of its own data, or on any other labelled images.
 
-    The threshold comes from the detector's card, never from the images it is measured on. Positive means fake.
+    The threshold comes from the detector's card, never from the images it is measured on. Positive means fake. Every image
+    counts with the answer at the threshold; how often the detector says unsure, and how right it is otherwise, stands below.
 
     Examples:
       fauxto evaluate runs/notebook --data cifake.tar.xz --out reports/notebook
       fauxto evaluate runs/notebook --data photos --out reports/photos --json
+      fauxto evaluate runs/notebook --data photos --out reports/fpr1 --operating-point fpr1
     """
     from fauxto.data.sources import locate
     from fauxto.detector import Detector
@@ -41,6 +51,8 @@ def evaluate(
     from fauxto.report import write_report
 
     loaded = Detector.load(detector)
+    if operating_point:
+        loaded = loaded.at(operating_point)
     require("matplotlib", "jinja2")
     store = opened(data, skip_broken=skip_broken)
     columns = columns_for(loaded.card, store)
@@ -59,21 +71,46 @@ def evaluate(
 
 def _print_numbers(report: Report) -> None:
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=Text(f"{report.detector} on {report.data} (positive = fake)"), title_justify="left")
-    table.add_column(f"{100 * report.level:g} % bootstrap intervals")
-    for column in report.columns:
-        table.add_column(f"{column.name}\n{column.n_real:,} real, {column.n_fake:,} fake", justify="right")
-    for name in SHOWN:
-        cells = [column.metrics[name] for column in report.columns]
-        table.add_row(name.replace("_", " "), *map(_percent, cells))
     console = Console()
-    console.print(table)
+    console.print(_table(report))
     for line in (report.note, *report.caveats):
         if line:
             console.print(Text(line[0].upper() + line[1:], style="yellow"))
+
+
+def _table(report: Report) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    point = f" at {report.operating_point}" if report.operating_point else ""
+    title = f"{report.detector}{point} on {report.data} (positive = fake, which is p_fake >= {report.threshold:.4g})"
+    table = Table(title=Text(title), title_justify="left")
+    table.add_column(f"{100 * report.level:g} % intervals:\nbootstrap; Wilson below")
+    for column in report.columns:
+        table.add_column(f"{column.name}\n{column.n_real:,} real, {column.n_fake:,} fake", justify="right")
+    for name, label in SHOWN.items():
+        table.add_row(label, *(_percent(column.metrics[name]) for column in report.columns))
+    table.add_section()
+    found = [_verdict_numbers(column) for column in report.columns]
+    for label in found[0]:
+        table.add_row(Text(label), *(_percent(numbers[label]) for numbers in found))
+    return table
+
+
+def _verdict_numbers(column: Column) -> dict[str, Interval]:
+    """Return what is shown of the verdicts, which may be "unsure", and of the card's operating points, by its label."""
+    real, fake = column.verdicts.classes
+    numbers = {
+        "unsure": column.verdicts.abstained,
+        "accuracy if answered": column.verdicts.selective_accuracy,
+        "real, verdict fake": real.wrong,
+        "fake, verdict real": fake.wrong,
+    }
+    for point in column.operating_points:
+        numbers |= {f"false alarms at {point.name}": point.fpr, f"recall at {point.name}": point.tpr}
+    return numbers
 
 
 def _percent(number: Interval) -> str:

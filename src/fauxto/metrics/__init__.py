@@ -17,6 +17,7 @@ from fauxto.metrics.points import (
     precision,
     recall,
     roc_auc,
+    tpr_at_fpr,
 )
 
 __all__ = [
@@ -38,5 +39,6 @@ __all__ = [
     "recall",
     "reliability_bins",
     "roc_auc",
+    "tpr_at_fpr",
     "wilson",
 ]

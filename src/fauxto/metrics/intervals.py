@@ -74,6 +74,7 @@ def all_metrics(
     ranked = _resampled_rankings(points.cells_of(is_fake, p_fake), n_resamples, seed)
     found["roc_auc"] = _interval(lambda: points.roc_auc(is_fake, p_fake), ranked[:, 0], level, ONE_CLASS)
     found["average_precision"] = _interval(lambda: points.average_precision(is_fake, p_fake), ranked[:, 1], level, ONE_CLASS)
+    found["tpr_at_fpr1"] = _interval(lambda: points.tpr_at_fpr(is_fake, p_fake, fpr=0.01), ranked[:, 2], level, ONE_CLASS)
     found["expected_calibration_error"] = Interval(points.expected_calibration_error(is_fake, p_fake), reason=_ECE_ALONE)
     return found
 
@@ -99,13 +100,17 @@ def _resampled_confusion(
 
 
 def _resampled_rankings(cells: np.ndarray, n_resamples: int, seed: int) -> np.ndarray:
-    """Return AUC and average precision of every resample: float64, (n_resamples, 2), NaN where a class is missing."""
+    """Return AUC, average precision and recall at 1 % false alarms of every resample: float64, (n_resamples, 3).
+
+    All three are NaN where a class is missing.
+    """
     n_cells = int(cells.max()) + 1
-    found = np.full((n_resamples, 2), np.nan)
+    found = np.full((n_resamples, 3), np.nan)
     for row, drawn in zip(found, _resamples(cells.size, n_resamples, seed), strict=True):
         real, fake = points.real_and_fake(cells[drawn], n_cells)
         if real.any() and fake.any():
-            row[:] = points.auc_of_counts(real, fake), points.ap_of_counts(real, fake)
+            tpr = points.tpr_of_counts(real, fake, fpr=0.01)
+            row[:] = points.auc_of_counts(real, fake), points.ap_of_counts(real, fake), tpr
     return found
 
 

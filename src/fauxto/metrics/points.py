@@ -161,6 +161,29 @@ def average_precision(is_fake: np.ndarray, p_fake: np.ndarray) -> float:
     return _ranking(ap_of_counts, is_fake, p_fake)
 
 
+def tpr_at_fpr(is_fake: np.ndarray, p_fake: np.ndarray, *, fpr: float) -> float:
+    """Return the largest share of fakes found by a threshold that calls at most ``fpr`` of the real images fake.
+
+    It describes the ranking, as ROC AUC does: the threshold behind it is chosen on these very images, so that it is no
+    threshold to use. Ties are never split, and nothing is interpolated.
+
+    Args:
+        is_fake: Bool, shape (n,).
+        p_fake: Float, shape (n,), in [0, 1].
+        fpr: Highest share of real images called fake, in [0, 1].
+
+    Raises:
+        ScoreError: See ``check_scores``; or ``fpr`` lies outside [0, 1], or one class is missing.
+
+    Example:
+        >>> tpr_at_fpr(np.array([False, False, True, True, True]), np.array([0.1, 0.6, 0.5, 0.7, 0.9]), fpr=0.01)
+        0.6666666666666666
+    """
+    if not 0 <= fpr <= 1:
+        raise ScoreError(f"the share of false alarms must lie in [0, 1], got {fpr}")
+    return _ranking(lambda real, fake: tpr_of_counts(real, fake, fpr=fpr), is_fake, p_fake)
+
+
 def expected_calibration_error(is_fake: np.ndarray, p_fake: np.ndarray) -> float:
     """Return how far ``p_fake`` lies from the share of fakes, on average over 15 equal bins (Guo et al. 2017, arXiv 1706.04599).
 
@@ -225,6 +248,12 @@ def ap_of_counts(real: np.ndarray, fake: np.ndarray) -> float:
     """Return average precision of how many real and fake images have each rank; a fake must be there."""
     n_fake, n_real = np.cumsum(fake), np.cumsum(real)
     return float(np.sum(fake * (n_fake / np.maximum(n_fake + n_real, 1))) / n_fake[-1])
+
+
+def tpr_of_counts(real: np.ndarray, fake: np.ndarray, *, fpr: float) -> float:
+    """Return ``tpr_at_fpr`` of how many real and fake images have each rank; both kinds must be there."""
+    is_allowed = np.cumsum(real) / real.sum() <= fpr
+    return float(fake[is_allowed].sum() / fake.sum())
 
 
 def bin_of(p_fake: np.ndarray) -> np.ndarray:

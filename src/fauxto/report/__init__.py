@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
+from fauxto.report.answers import ClassVerdicts, PointRow, ReasonRow, Verdicts, count_verdicts, measure_points
 from fauxto.report.contents import Column, GeneratorRow, ImageScores, Mistake, Report
 from fauxto.report.write import write_report
 
-__all__ = ["Column", "GeneratorRow", "ImageScores", "Mistake", "Report", "write_report"]
+__all__ = [
+    "ClassVerdicts",
+    "Column",
+    "GeneratorRow",
+    "ImageScores",
+    "Mistake",
+    "PointRow",
+    "ReasonRow",
+    "Report",
+    "Verdicts",
+    "count_verdicts",
+    "measure_points",
+    "write_report",
+]

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fauxto.metrics import Interval, ReliabilityBin
+from fauxto.report.answers import PointRow, Verdicts
 
 
 class Mistake(NamedTuple):
@@ -37,7 +38,9 @@ class ImageScores:
         is_fake: Bool, shape (n,).
         logit: Float, shape (n,); before calibration.
         p_fake: Float, shape (n,), in [0, 1].
-        called_fake: Bool, shape (n,); ``p_fake >= threshold``.
+        called_fake: Bool, shape (n,); ``p_fake >= threshold``, whatever the verdict: the answer that the metrics count.
+        verdict: Str, shape (n,); "real", "fake" or "unsure", as ``Detector.predict`` says.
+        reason: Why a verdict is "unsure"; empty otherwise.
     """
 
     path: tuple[str, ...]
@@ -46,6 +49,8 @@ class ImageScores:
     logit: np.ndarray
     p_fake: np.ndarray
     called_fake: np.ndarray
+    verdict: np.ndarray
+    reason: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,9 @@ class Column:
         metrics: Name in ``fauxto.metrics`` -> number with interval.
         confusion: tn, fp, fn and tp with intervals; positive = fake.
         reliability: What was said and what was true, bin by bin.
+        verdicts: What the detector said, "unsure" included.
         generators: One row per generator; empty where all fakes come from one.
+        operating_points: What the card's operating points did on these images; empty where the card has none.
     """
 
     name: str
@@ -83,7 +90,9 @@ class Column:
     metrics: Mapping[str, Interval]
     confusion: Mapping[str, Interval]
     reliability: tuple[ReliabilityBin, ...]
+    verdicts: Verdicts
     generators: tuple[GeneratorRow, ...] = ()
+    operating_points: tuple[PointRow, ...] = ()
 
     @property
     def n(self) -> int:
@@ -101,6 +110,7 @@ class Report:
         data: Where the images came from, in words.
         note: A sentence that must not be missed, such as that the data are simulated; empty otherwise.
         threshold: From the card; never from these images.
+        operating_point: Name on the card of the point that the threshold belongs to; empty for the card's own threshold.
         columns: At least one; the first is the headline.
         scores: Every image that is in a column, once.
         mistakes: The most confident wrong answers, worst first.
@@ -122,6 +132,7 @@ class Report:
     scores: ImageScores
     mistakes: tuple[Mistake, ...] = ()
     caveats: tuple[str, ...] = ()
+    operating_point: str = ""
     level: float = 0.95
     n_resamples: int = 1000
     seed: int = 0
@@ -136,6 +147,7 @@ class Report:
             "data": self.data,
             "note": self.note,
             "threshold": self.threshold,
+            "operating_point": self.operating_point,
             "positive_class": "fake",
             "intervals": {"level": self.level, "method": "percentile bootstrap over images"}
             | {"n_resamples": self.n_resamples, "seed": self.seed},
@@ -157,5 +169,7 @@ def _column_dict(column: Column) -> dict[str, Any]:
         "metrics": {name: asdict(metric) for name, metric in column.metrics.items()},
         "confusion": {name: asdict(count) for name, count in column.confusion.items()},
         "reliability": [asdict(item) for item in column.reliability],
+        "verdicts": column.verdicts.to_dict(),
+        "operating_points": [asdict(row) for row in column.operating_points],
         "generators": [asdict(row) for row in column.generators],
     }

@@ -14,23 +14,13 @@ from fauxto.errors import missing_extra
 from fauxto.metrics import Interval
 from fauxto.report.contents import Column, Mistake, Report
 from fauxto.report.plots import PLOTS, to_svg
+from fauxto.report.tables import metric_rows, point_tables, text, verdict_rows
+from fauxto.verdicts import MEASURED_ON
 
 THUMBNAIL_SIDE = 192
-_NONE = "cannot be given"
-# name -> label, meaning, unit
-METRICS: dict[str, tuple[str, str, str]] = {
-    "accuracy": ("Accuracy", "share of all images that were answered right", "%"),
-    "balanced_accuracy": ("Balanced accuracy", "the same, both classes counting equally", "%"),
-    "precision": ("Precision", "of the images called fake, the share that is fake", "%"),
-    "recall": ("Recall", "of the fake images, the share that was called fake", "%"),
-    "f1": ("F1", "harmonic mean of precision and recall", "%"),
-    "false_alarm_rate": ("False alarms", "of the photographs, the share that was called fake; lower is better", "%"),
-    "roc_auc": ("ROC AUC", "chance that a fake scores above a photograph; no threshold needed", ""),
-    "average_precision": ("Average precision", "precision, averaged over all recalls; no threshold needed", ""),
-    "expected_calibration_error": ("Calibration error", "how far p_fake lies from the truth on average; lower is better", "%"),
-}
 _DOT = "the dot is the card's threshold {threshold}."
 _CAPTIONS = {
+    "verdicts": "What the detector says of {images} when it may also say unsure.",
     "confusion": "How often each answer was given to {images}, called fake from p_fake {threshold} on; "
     "the small numbers are {level} intervals.",
     "histogram": "What was said of photographs and of fakes: p_fake of {images} in 40 bins, the count on a logarithmic scale.",
@@ -51,15 +41,15 @@ def to_html(report: Report) -> str:
         import jinja2
     except ImportError as error:
         raise missing_extra("train", "jinja2") from error
-    text = resources.files("fauxto").joinpath("templates/report.html").read_text(encoding="utf-8")
+    template = resources.files("fauxto").joinpath("templates/report.html").read_text(encoding="utf-8")
     jinja = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return jinja.from_string(text).render(**_context(report))
+    return jinja.from_string(template).render(**_context(report))
 
 
 def _context(report: Report) -> dict[str, Any]:
     head = report.columns[0]
     trained_on = report.card.get("trained_on", {})
-    rows = [_metric_row(name, report) for name in METRICS] + [_count_row(key, label, report) for key, label in _COUNTS]
+    rows = metric_rows(report)
     return {
         "report": report,
         "head": head,
@@ -70,22 +60,18 @@ def _context(report: Report) -> dict[str, Any]:
         "level": _level(report),
         "rows": rows,
         "reasons": list(dict.fromkeys(cell["reason"] for row in rows for cell in row["cells"] if cell["reason"])),
-        "figures": [_figure(name, report) for name in PLOTS],
+        "figures": {name: _figure(name, report) for name in PLOTS},
+        "verdict_rows": verdict_rows(report),
+        "guarantee": head.verdicts.guarantee,
+        "points": point_tables(report),
+        "measured_on": report.card.get("operating_points", {}).get(MEASURED_ON, "validation images"),
         "mistakes": [_gallery(label, report) for label in ("real", "fake")],
         "trained_on": trained_on,
         "generators": ", ".join(trained_on.get("generators", [])),
         "scope": report.card.get("scope", {}),
-        "found": [(column.name, [(row, _text(row.found, "%")) for row in column.generators]) for column in report.columns],
+        "found": [(column.name, [(row, text(row.found, "%")) for row in column.generators]) for column in report.columns],
         "packages": report.environment.get("packages", {}),
     }
-
-
-_COUNTS = (
-    ("tn", "Photographs, called photographs"),
-    ("fp", "Photographs, called fake"),
-    ("fn", "Fakes, called photographs"),
-    ("tp", "Fakes, called fake"),
-)
 
 
 def _headline(accuracy: Interval, level: float) -> dict[str, str]:
@@ -111,29 +97,6 @@ def _waffle(rate: float, of: str, verbs: tuple[str, str]) -> dict[str, Any]:
     n = round(100 * rate)
     words = "none" if rate == 0 else "fewer than 1" if n == 0 else "all" if rate == 1 else f"about {n}"
     return {"of": of, "n_wrong": n, "words": words, "verb": verbs[n > 1]}
-
-
-def _metric_row(name: str, report: Report) -> dict[str, Any]:
-    label, meaning, unit = METRICS[name]
-    return {"label": label, "meaning": meaning, "cells": [_text(column.metrics[name], unit) for column in report.columns]}
-
-
-def _count_row(key: str, label: str, report: Report) -> dict[str, Any]:
-    return {"label": label, "meaning": "", "cells": [_text(column.confusion[key], "images") for column in report.columns]}
-
-
-def _text(number: Interval, unit: str) -> dict[str, str]:
-    """Return a number as value, interval and, where something is missing, the reason."""
-    value = _NONE if number.value is None else _number(number.value, unit) + (" %" if unit == "%" else "")
-    has_ends = number.low is not None and number.high is not None
-    ends = f"{_number(number.low or 0.0, unit)}–{_number(number.high or 0.0, unit)}" if has_ends else ""
-    return {"value": value, "ends": ends, "reason": number.reason}
-
-
-def _number(value: float, unit: str) -> str:
-    if unit == "images":
-        return f"{value:,.0f}"
-    return f"{100 * value:.2f}" if unit == "%" else f"{value:.4f}"
 
 
 def _figure(name: str, report: Report) -> dict[str, Any]:

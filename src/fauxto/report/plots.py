@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PNG_DPI = 180
+_SIZE, _SIZES = (4.8, 3.9), {"verdicts": (7.2, 2.2)}  # in inches
+_ROOM_FOR_TEXT = 8.0  # in % of a bar's length
 _STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -45,12 +47,16 @@ class Palette:
     paper: str
     real: str
     fake: str
+    unsure: str
 
 
-PNG_PALETTE = Palette(ink="#1c2430", faint="#d5dae1", paper="#ffffff", real="#1f78b4", fake="#d1495b")
+PNG_PALETTE = Palette(ink="#1c2430", faint="#d5dae1", paper="#ffffff", real="#1f78b4", fake="#d1495b", unsure="#9a958a")
 # Stand-ins, which the SVG exchanges for the page's variables, so that one drawing fits light and dark.
-_SVG_PALETTE = Palette(ink="#010203", faint="#010204", paper="none", real="#010205", fake="#010206")
-_VARIABLES = {"#010203": "var(--ink)", "#010204": "var(--faint)", "#010205": "var(--real)", "#010206": "var(--fake)"}
+_SVG_PALETTE = Palette(ink="#010203", faint="#010204", paper="none", real="#010205", fake="#010206", unsure="#010207")
+_VARIABLES = {
+    "#010203": "var(--ink)", "#010204": "var(--faint)", "#010205": "var(--real)", "#010206": "var(--fake)",
+    "#010207": "var(--unsure)",
+}  # fmt: skip
 
 
 def roc(axes: Axes, report: Report, palette: Palette) -> None:
@@ -138,7 +144,28 @@ def confusion(axes: Axes, report: Report, palette: Palette) -> None:
         spine.set_visible(False)
 
 
+def verdicts(axes: Axes, report: Report, palette: Palette) -> None:
+    """Draw what was said of photographs and of fakes as one bar each; the shares of a bar add up to 100 %."""
+    rows = [row for row in report.columns[0].verdicts.classes if row.n]
+    left = np.zeros(len(rows))
+    for said, colour in (("real", palette.real), ("unsure", palette.unsure), ("fake", palette.fake)):
+        share = np.array([100 * getattr(row, said) / row.n for row in rows])
+        axes.barh(range(len(rows)), share, left=left, height=0.62, color=colour, alpha=0.55, linewidth=0, label=f'said "{said}"')
+        for y, (start, width) in enumerate(zip(left, share, strict=True)):
+            if width >= _ROOM_FOR_TEXT:
+                axes.text(start + width / 2, y, f"{width:.1f} %", ha="center", va="center", color=palette.ink)
+        left = left + share
+    names = {"real": "photographs", "fake": "AI-generated"}
+    axes.set(xlim=(0, 100), xlabel="% of the images of a class", yticks=range(len(rows)), ylim=(len(rows) - 0.5, -0.5))
+    axes.set_yticklabels([names[row.label] for row in rows])
+    axes.tick_params(axis="y", length=0)
+    axes.grid(visible=False)
+    axes.spines["left"].set_visible(False)
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, labelcolor=palette.ink, columnspacing=1.2, handlelength=1)
+
+
 PLOTS: dict[str, Callable[[Any, Report, Palette], None]] = {
+    "verdicts": verdicts,
     "confusion": confusion,
     "histogram": histogram,
     "roc": roc,
@@ -149,7 +176,7 @@ PLOTS: dict[str, Callable[[Any, Report, Palette], None]] = {
 
 def to_png(name: str, report: Report) -> bytes:
     """Return one picture of ``PLOTS`` as PNG on white."""
-    with _figure(PNG_PALETTE) as (figure, axes):
+    with _figure(name, PNG_PALETTE) as (figure, axes):
         PLOTS[name](axes, report, PNG_PALETTE)
         stream = io.BytesIO()
         figure.savefig(stream, format="png", dpi=PNG_DPI, metadata={"Software": None})
@@ -164,7 +191,7 @@ def to_svg(name: str, report: Report, *, description: str) -> str:
         report: What to draw.
         description: Read aloud instead of the picture.
     """
-    with _figure(_SVG_PALETTE) as (figure, axes):
+    with _figure(name, _SVG_PALETTE) as (figure, axes):
         PLOTS[name](axes, report, _SVG_PALETTE)
         stream = io.StringIO()
         figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
@@ -184,7 +211,7 @@ def _inline(svg: str, *, prefix: str, description: str) -> str:
 
 
 @contextmanager
-def _figure(palette: Palette) -> Iterator[tuple[Figure, Axes]]:
+def _figure(name: str, palette: Palette) -> Iterator[tuple[Figure, Axes]]:
     """Give an empty figure without touching pyplot; the style holds only inside, since matplotlib reads it while drawing."""
     try:
         import matplotlib as mpl
@@ -194,7 +221,7 @@ def _figure(palette: Palette) -> Iterator[tuple[Figure, Axes]]:
     style: Any = {**_STYLE, "figure.facecolor": palette.paper, "axes.facecolor": palette.paper, "grid.color": palette.faint}
     style |= dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), palette.ink)
     with mpl.rc_context(style):
-        figure = Figure(figsize=(4.8, 3.9), layout="constrained")
+        figure = Figure(figsize=_SIZES.get(name, _SIZE), layout="constrained")
         yield figure, figure.subplots()
 
 

@@ -1,4 +1,4 @@
-"""A report's files: report.json, scores.csv, five pictures and, last, report.html."""
+"""A report's files: report.json, scores.csv, six pictures and, last, report.html."""
 
 from __future__ import annotations
 
@@ -37,9 +37,10 @@ def write_report(report: Report, folder: Path) -> Path:
 
 
 def scores_csv(report: Report) -> str:
-    """Return every image's path, label, generator, columns, logit, p_fake and verdict as CSV.
+    """Return every image's path, label, generator, columns, logit, p_fake, called_fake, verdict and reason as CSV.
 
-    One field per column of the report says with 1 or 0 whether the image is in it.
+    One field per column of the report says with 1 or 0 whether the image is in it; so does ``called_fake`` of the answer at the
+    threshold, which the metrics count. The verdict may be "unsure", and then there is a reason.
     """
     scores = report.scores
     inside = np.zeros((len(report.columns), len(scores.path)), int)
@@ -48,10 +49,11 @@ def scores_csv(report: Report) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     names = [f"in: {column.name}" for column in report.columns]
-    writer.writerow(["path", "label", "generator", *names, "logit", "p_fake", "verdict"])
-    labels, verdicts = (np.where(flags, "fake", "real").tolist() for flags in (scores.is_fake, scores.called_fake))
-    numbers = (scores.logit.tolist(), scores.p_fake.tolist(), verdicts)
-    writer.writerows(zip(scores.path, labels, scores.generator, *inside.tolist(), *numbers, strict=True))
+    writer.writerow(["path", "label", "generator", *names, "logit", "p_fake", "called_fake", "verdict", "reason"])
+    labels = np.where(scores.is_fake, "fake", "real").tolist()
+    numbers = (scores.logit.tolist(), scores.p_fake.tolist(), scores.called_fake.astype(int).tolist())
+    said = (scores.verdict.tolist(), scores.reason)
+    writer.writerows(zip(scores.path, labels, scores.generator, *inside.tolist(), *numbers, *said, strict=True))
     return text.getvalue()
 
 

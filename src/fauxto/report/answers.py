@@ -1,0 +1,219 @@
+"""What a detector said once it may also say "unsure", and what its card's operating points did on the same images."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from fauxto.metrics import Interval, confusion, wilson
+from fauxto.verdicts import points_of
+from fauxto.vocabulary import Verdict
+
+# How a reason begins -> its kind, in the order in which a detector looks for one.
+KINDS = {
+    "the image has": "size out of scope",
+    "the image is unlike": "unlike the training images",
+    "the verdict changes": "verdict flips when re-encoded",
+    "p_fake": "p_fake in the unsure range",
+}
+
+
+@dataclass(frozen=True)
+class ClassVerdicts:
+    """What was said of one class of images.
+
+    Attributes:
+        label: "real" or "fake": what they are.
+        real: Number of images called real.
+        fake: Number of images called fake.
+        unsure: Number of images left open.
+        wrong: Share of all images of the class that got the wrong answer, with Wilson's interval; "unsure" is not wrong.
+    """
+
+    label: str
+    real: int
+    fake: int
+    unsure: int
+    wrong: Interval
+
+    @property
+    def n(self) -> int:
+        """Number of images of the class."""
+        return self.real + self.fake + self.unsure
+
+
+@dataclass(frozen=True)
+class ReasonRow:
+    """How often one kind of reason made the answer "unsure".
+
+    Attributes:
+        kind: See ``kind_of``.
+        real: Number of photographs.
+        fake: Number of AI-generated images.
+        share: Of all images, with Wilson's interval.
+    """
+
+    kind: str
+    real: int
+    fake: int
+    share: Interval
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """The verdicts on one set of images.
+
+    Attributes:
+        classes: Photographs, then AI-generated images.
+        abstained: Share of all images that was left open, with Wilson's interval.
+        reasons: Why, the most frequent first; each image has one reason.
+        selective_accuracy: Share of right answers among the images that were answered, with Wilson's interval.
+        alpha: Share of either class that the card promises not to exceed with wrong verdicts; None where it promises nothing.
+        guarantee: The card's promise in words; empty where there is none.
+    """
+
+    classes: tuple[ClassVerdicts, ClassVerdicts]
+    abstained: Interval
+    reasons: tuple[ReasonRow, ...]
+    selective_accuracy: Interval
+    alpha: float | None = None
+    guarantee: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, ready for JSON; "real" and "fake" say what the images are."""
+        return {row.label: {"n": row.n} | asdict(row) for row in self.classes} | {
+            "abstained": asdict(self.abstained),
+            "reasons": [asdict(row) for row in self.reasons],
+            "selective_accuracy": asdict(self.selective_accuracy),
+            "alpha": self.alpha,
+            "guarantee": self.guarantee,
+        }
+
+
+@dataclass(frozen=True)
+class PointRow:
+    """One operating point of the card, and what its threshold did on one set of images.
+
+    Attributes:
+        name: Such as "fpr1".
+        threshold: From the card.
+        target_fpr: Share of false alarms that the threshold was chosen for.
+        card_fpr: Share of false alarms that the card reports, on validation images.
+        card_tpr: Share of fakes found that the card reports, on validation images.
+        fpr: Share of false alarms on these images, with Wilson's interval.
+        tpr: Share of fakes found on these images, with Wilson's interval.
+    """
+
+    name: str
+    threshold: float
+    target_fpr: float
+    card_fpr: Interval
+    card_tpr: Interval
+    fpr: Interval
+    tpr: Interval
+
+
+def count_verdicts(
+    is_fake: np.ndarray,
+    verdict: np.ndarray,
+    reasons: Sequence[str],
+    *,
+    level: float = 0.95,
+    unsure: Mapping[str, Any] | None = None,
+) -> Verdicts:
+    """Count what was said of photographs and of fakes.
+
+    Args:
+        is_fake: Bool, shape (n,), n above 0.
+        verdict: Str, shape (n,): "real", "fake" or "unsure".
+        reasons: One per image; read where the verdict is "unsure".
+        level: Coverage of the intervals.
+        unsure: The card's entry of that name; its promise stands beside what was found.
+
+    Example:
+        >>> found = count_verdicts(np.array([True, True, False]), np.array(["fake", "unsure", "fake"]), ["", "too large", ""])
+        >>> found.abstained.value, found.selective_accuracy.value, found.classes[0].wrong.value
+        (0.3333333333333333, 0.5, 1.0)
+    """
+    is_open = verdict == Verdict.UNSURE.value
+    n_right = int(((verdict == Verdict.FAKE.value) & is_fake).sum() + ((verdict == Verdict.REAL.value) & ~is_fake).sum())
+    return Verdicts(
+        classes=(_class(verdict[~is_fake], Verdict.REAL, level), _class(verdict[is_fake], Verdict.FAKE, level)),
+        abstained=wilson(int(is_open.sum()), is_open.size, level=level),
+        reasons=_reasons(np.array([kind_of(reason) for reason in reasons])[is_open], is_fake[is_open], is_open.size, level),
+        selective_accuracy=_share(n_right, int((~is_open).sum()), level, "no image was answered"),
+        alpha=None if not unsure else float(unsure["alpha"]),
+        guarantee="" if not unsure else str(unsure.get("guarantee", "")),
+    )
+
+
+def measure_points(
+    card: Mapping[str, Any], is_fake: np.ndarray, p_fake: np.ndarray, *, level: float = 0.95
+) -> tuple[PointRow, ...]:
+    """Return what the thresholds of a card's operating points do on these images; nothing is fitted to them.
+
+    Args:
+        card: A detector's; its "operating_points" may be missing.
+        is_fake: Bool, shape (n,).
+        p_fake: Float, shape (n,), in [0, 1].
+        level: Coverage of the intervals of what is measured here; the card's intervals stay as they are.
+
+    Raises:
+        DetectorError: An operating point lacks a value.
+        ScoreError: See ``fauxto.metrics.confusion``.
+    """
+    rows = []
+    for name, point in points_of(card).items():
+        tn, fp, fn, tp = confusion(is_fake, p_fake, threshold=float(point["threshold"]))
+        rows.append(
+            PointRow(
+                name=name,
+                threshold=float(point["threshold"]),
+                target_fpr=float(point["target_fpr"]),
+                card_fpr=_said(point["fpr"]),
+                card_tpr=_said(point["tpr"]),
+                fpr=_share(fp, tn + fp, level, "no image is real"),
+                tpr=_share(tp, fn + tp, level, "no image is fake"),
+            )
+        )
+    return tuple(rows)
+
+
+def kind_of(reason: str) -> str:
+    """Return what kind of reason a detector gave for "unsure": one kind for all sentences that differ only in their numbers.
+
+    Example:
+        >>> kind_of("the image has 640 x 480 pixels, this detector was trained for 32 to 32 a side")
+        'size out of scope'
+        >>> kind_of("a sentence that is new here: 0.5")
+        'a sentence that is new here'
+    """
+    known = (kind for start, kind in KINDS.items() if reason.startswith(start))
+    return next(known, re.split(r"[\d:,]", reason, maxsplit=1)[0].strip())
+
+
+def _class(verdict: np.ndarray, label: Verdict, level: float) -> ClassVerdicts:
+    n_real, n_fake, n_unsure = (int((verdict == said.value).sum()) for said in (Verdict.REAL, Verdict.FAKE, Verdict.UNSURE))
+    n_wrong = n_fake if label is Verdict.REAL else n_real
+    wrong = _share(n_wrong, verdict.size, level, f"no image is {label.value}")
+    return ClassVerdicts(label.value, n_real, n_fake, n_unsure, wrong)
+
+
+def _reasons(kinds: np.ndarray, is_fake: np.ndarray, n: int, level: float) -> tuple[ReasonRow, ...]:
+    rows = []
+    for kind in np.unique(kinds).tolist():
+        n_fake, n_kind = int(is_fake[kinds == kind].sum()), int((kinds == kind).sum())
+        rows.append(ReasonRow(kind, n_kind - n_fake, n_fake, wilson(n_kind, n, level=level)))
+    return tuple(sorted(rows, key=lambda row: -(row.real + row.fake)))
+
+
+def _said(rate: Mapping[str, Any]) -> Interval:
+    return Interval(float(rate["value"]), float(rate["low"]), float(rate["high"]))
+
+
+def _share(n_hits: int, n: int, level: float, reason: str) -> Interval:
+    return wilson(n_hits, n, level=level) if n else Interval(None, reason=reason)
