@@ -2,16 +2,47 @@
 
 from __future__ import annotations
 
+import csv
+import hashlib
+import io
+import math
+import re
 import statistics
 import sys
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from fauxto.runs import environment_record, write_json
+import numpy as np
+import onnxruntime
+import PIL
+
+import fauxto
+from fauxto.checkpoint import CARD, WEIGHTS, load_tensors
+from fauxto.config import TrainConfig, from_mapping
+from fauxto.data.splits import Split, fingerprint, make_split
+from fauxto.data.store import Store
+from fauxto.detector import Detector
+from fauxto.evaluation import TEST, columns_for
+from fauxto.metrics import Interval, all_metrics, expected_calibration_error, points
+from fauxto.runs import cache_folder, environment_record, write_json, write_text, write_whole
 
 RESULTS = Path(__file__).parent / "results"
+DOCS = Path(__file__).parents[1] / "docs"
+SCORES = ("accuracy", "roc_auc", "tpr_at_fpr1", "ece")
+# Okabe and Ito (2008): eight colours that people with any kind of colour vision tell apart; black stays for text.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
+NO_ANSWERS = {"__init__", "checkpoint", "config", "errors", "evaluation", "export", "mapping", "runs"}  # modules that decide none
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a detector answers on n images: float32 logits, and which rule made it unsure ("" where it answered)."""
+
+    logit: np.ndarray
+    reason: np.ndarray
 
 
 def timed(work: Callable[[], object], *, n_runs: int) -> list[float]:
@@ -29,6 +60,153 @@ def summary(seconds: list[float]) -> dict[str, float | int]:
     return {"median_s": statistics.median(seconds), "min_s": min(seconds), "max_s": max(seconds), "n_runs": len(seconds)}
 
 
+def score_intervals(
+    is_fake: np.ndarray, p_fake: np.ndarray, *, threshold: float, n_resamples: int = 1000, seed: int = 0
+) -> dict[str, Interval]:
+    """Return accuracy, AUC, TPR at 1 % FPR and calibration error (15 bins), with 95 % bootstrap intervals over images."""
+    found = all_metrics(is_fake, p_fake, threshold=threshold, n_resamples=n_resamples, seed=seed)
+    ece = ece_interval(is_fake, p_fake, n_resamples=n_resamples, seed=seed)
+    return {name: found[name] for name in SCORES if name in found} | {"ece": ece}
+
+
+def ece_interval(is_fake: np.ndarray, p_fake: np.ndarray, *, n_resamples: int = 1000, seed: int = 0) -> Interval:
+    """Return the calibration error with a 95 % bootstrap interval over images.
+
+    A resample's calibration error is larger than its sample's, because chance moves every bin; the interval is therefore
+    shifted down by the mean of that excess.
+    """
+    value = expected_calibration_error(is_fake, p_fake)
+    bins, gaps = points.bin_of(p_fake), p_fake - is_fake
+    rng = np.random.default_rng(seed)
+    drawn = np.empty(n_resamples)
+    for at in range(n_resamples):
+        chosen = rng.integers(gaps.size, size=gaps.size)
+        drawn[at] = np.abs(np.bincount(bins[chosen], weights=gaps[chosen])).sum() / gaps.size
+    low, high = np.quantile(drawn, [0.025, 0.975]) - (drawn.mean() - value)
+    return Interval(value, max(float(low), 0.0), min(float(high), 1.0))
+
+
+def n_parameters(detector: Detector) -> int:
+    """Return how many numbers training has moved; the running means of batch normalisation are none."""
+    tensors, _ = load_tensors(detector.folder / WEIGHTS)
+    counted = ("running_mean", "running_var", "num_batches_tracked")
+    return sum(value.size for name, value in tensors.items() if not name.endswith(counted))
+
+
+def over_seeds(values: Sequence[float]) -> Interval:
+    """Return the mean of several runs with its 95 % t interval; a single run gives no interval.
+
+    Example:
+        >>> over_seeds([0.5])
+        Interval(value=0.5, low=None, high=None, reason='one run alone has no spread over seeds')
+    """
+    mean = float(np.mean(values))
+    if len(values) < 2:
+        return Interval(mean, reason="one run alone has no spread over seeds")
+    from scipy.stats import t
+
+    half = float(t.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))
+    return Interval(mean, mean - half, mean + half)
+
+
+def by_name(folders: Iterable[Path]) -> dict[str, Path]:
+    """Return run folders under their own names, by which results call them; two of one name are refused."""
+    folders = [folder.resolve() for folder in folders]
+    if len({folder.name for folder in folders}) < len(folders):
+        raise SystemExit("two of the run folders have the same name, which stands for them in the results: rename one")
+    return {folder.name: folder for folder in folders}
+
+
+def official_columns(detectors: Mapping[str, Detector], store: Store) -> dict[str, np.ndarray]:
+    """Return the official test part, whole and without pixels that stand in train; refuse runs that were trained on it."""
+    official = np.flatnonzero(store.split == "test")
+    columns: dict[str, np.ndarray] = {}
+    for name, detector in detectors.items():
+        columns = {column: np.sort(at) for column, at in columns_for(detector.card, store).items()}
+        if TEST not in columns or not np.array_equal(columns[TEST], official):
+            raise SystemExit(f"{name} was not trained with the official split and may have seen these images: give another run")
+    return columns
+
+
+def split_of(detector: Detector, store: Store) -> Split | None:
+    """Return how the store was split when the detector was trained on it; None if it was trained on other data."""
+    about = detector.card["trained_on"]
+    if about["store"] != store.folder.name and about.get("pixels") != fingerprint(store, np.arange(len(store))):
+        return None
+    return make_split(store, from_mapping(TrainConfig, about["config"]))
+
+
+def order_of(known: Sequence[str], wanted: Sequence[str]) -> list[int]:
+    """Return where each wanted path stands among the known ones; folders above PART/CLASS/NAME do not matter.
+
+    Example:
+        >>> order_of(["test/REAL/1.jpg", "test/FAKE/1.jpg"], ["cifake/test/FAKE/1.jpg"])
+        [1]
+    """
+    place = {PurePosixPath(path).parts[-3:]: at for at, path in enumerate(known)}
+    if len(place) != len(known):
+        raise SystemExit("two of the paths to choose from are the same: give the data as they were published")
+    keys = [PurePosixPath(path).parts[-3:] for path in wanted]
+    missing = [path for path, key in zip(wanted, keys, strict=True) if key not in place]
+    if missing:
+        raise SystemExit(f"{len(missing)} of {len(wanted)} images are not there, such as {missing[0]!r}: give the whole CIFAKE")
+    return [place[key] for key in keys]
+
+
+def answers_of(detector: Detector, images: Callable[[], np.ndarray], key: str) -> Answers:
+    """Return the answers on ``images()``, from the cache if detector, key and code are those of an earlier call."""
+    digest = hashlib.sha256((detector.folder / CARD).read_bytes())
+    for path in sorted(Path(fauxto.__file__).parent.glob("*.py")):
+        digest.update(b"" if path.stem in NO_ANSWERS else path.read_bytes())
+    digest.update(f"{key} {PIL.__version__} {np.__version__} {onnxruntime.__version__}".encode())
+    file = cache_folder() / "benchmarks" / f"{digest.hexdigest()}.npz"
+    if not file.is_file():
+        predictions = detector.predict(images())
+        logit = np.array([one.logit for one in predictions], np.float32)
+        reason = np.array([reason_kind(one.reason) for one in predictions])
+        write_whole(file, lambda part: _save(part, logit=logit, reason=reason))
+    with np.load(file, allow_pickle=False) as stored:
+        return Answers(stored["logit"], stored["reason"])
+
+
+def _save(path: Path, **arrays: np.ndarray) -> None:
+    """Write arrays under exactly this name; numpy would add a suffix to a path."""
+    with path.open("wb") as stream:
+        np.savez(stream, **arrays)
+
+
+def against_bar(value: float | None, bar: float, reach: float | None = None, *, at_most: bool = False) -> dict[str, Any]:
+    """Return a value beside what was asked of it; a value that is missing has reached nothing.
+
+    Example:
+        >>> against_bar(0.97, 0.98)
+        {'value': 0.97, 'bar': 0.98, 'reached': False}
+    """
+
+    def holds(limit: float) -> bool:
+        return value is not None and (value <= limit if at_most else value >= limit)
+
+    found = {"value": value, "bar": bar, "reached": holds(bar)}
+    return found if reach is None else found | {"reach_for": reach, "reach_for_reached": holds(reach)}
+
+
+def reason_kind(reason: str) -> str:
+    """Return which rule made a verdict unsure, in one word where it is a known one; "" for an answer.
+
+    Example:
+        >>> reason_kind("the image has 256 x 256 pixels, this detector was trained for 16 to 64 a side")
+        'size'
+    """
+    words = {"size": "a side", "statistics": "statistics", "flips": "saved again", "band": "p_fake lies"}
+    known = next((name for name, word in words.items() if word in reason), None)
+    return known or re.sub(r"\d[\d.,e+-]*", "#", reason)
+
+
+def plain(interval: Interval) -> dict[str, Any]:
+    """Return an interval as JSON takes it, without an empty reason."""
+    return {key: value for key, value in asdict(interval).items() if key != "reason" or value}
+
+
 def write_result(name: str, result: dict[str, Any]) -> Path:
     """Write results/NAME.json; the command is the one that is running, without this machine's paths."""
     words = [Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:]]
@@ -36,4 +214,16 @@ def write_result(name: str, result: dict[str, Any]) -> Path:
     path = RESULTS / f"{name}.json"
     write_json(path, {"command": command, **result, "environment": environment_record()})
     print(path.read_text(encoding="utf-8"))
+    return path
+
+
+def write_table(name: str, rows: Iterable[dict[str, Any]]) -> Path:
+    """Write results/NAME.csv with the columns of the first row; numbers keep six digits."""
+    rows = [{key: f"{value:.6g}" if isinstance(value, float) else value for key, value in row.items()} for row in rows]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    path = RESULTS / f"{name}.csv"
+    write_text(path, text.getvalue())
     return path
