@@ -11,7 +11,10 @@ import torch
 
 from fauxto import runs
 from fauxto.checkpoint import load_tensors, save_tensors
+from fauxto.config import preset
 from fauxto.errors import DiskFullError, TrainingError
+from fauxto.models.nets import EvidenceNet
+from fauxto.training.optimizers import build_optimizer
 from fauxto.training.state import (
     BEST,
     STATE,
@@ -61,6 +64,29 @@ def test_going_on_gives_the_bits_of_a_run_without_a_stop(tmp_path, step):
     assert load_state(tmp_path, *named(*resumed)) == Position(step=step)
     assert bits(resumed[0]) == bits(stopped[0])
     do_steps(*resumed, step, 10)
+    assert bits(resumed[0]) == bits(straight[0])
+
+
+@pytest.mark.parametrize("step", [1, 4])
+def test_muon_goes_on_to_the_same_bits_too(tmp_path, step):
+    def evidence(seed):
+        torch.manual_seed(seed)
+        network = EvidenceNet(widths=(4, 4, 4), blocks=(1, 1)).to(memory_format=torch.channels_last)
+        return network, build_optimizer(network, preset("best"))
+
+    def go(network, optimizer, first, last):
+        for at in range(first, last):
+            images = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(at))
+            optimizer.zero_grad()
+            network(images.contiguous(memory_format=torch.channels_last)).square().mean().backward()
+            optimizer.step()
+
+    straight, stopped, resumed = evidence(0), evidence(0), evidence(9)
+    go(*straight, 0, 6)
+    go(*stopped, 0, step)
+    save_state(tmp_path, *named(*stopped), Position(step=step))
+    load_state(tmp_path, *named(*resumed))
+    go(*resumed, step, 6)
     assert bits(resumed[0]) == bits(straight[0])
 
 

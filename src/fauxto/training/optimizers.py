@@ -27,6 +27,10 @@ class Muon(torch.optim.AdamW):
     as a matrix of output channels x everything else.
     """
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Skip Adam's own, which brings states of old versions up to date and expects Adam's values for every weight."""
+        torch.optim.Optimizer.__setstate__(self, state)
+
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """Move all weights; the gradients of the matrices are gone afterwards, so that AdamW leaves them alone."""

@@ -1,0 +1,67 @@
+"""Put a finished run's detector into the package: ``python benchmarks/ship.py --run best-0 --name cifake``.
+
+Of several --run it takes the one with the lowest validation loss. The card gains what the detector is for and not for, and what
+results/best.json measured of this very run, with the command that did.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import record
+
+from fauxto.checkpoint import MODEL, WEIGHTS, write_card
+from fauxto.detector import ASSETS, Detector
+
+INTENDED = (
+    "Images of 32x32 pixels such as CIFAKE's: photographs of CIFAR-10's ten kinds of objects against images that Stable "
+    "Diffusion 1.4 made of them, both saved as JPEG; also after JPEG, WebP, mild blur, noise and resizing.",
+    "Teaching, research on robustness and calibration, and trying fauxto out.",
+)
+NOT_FOR = (
+    "Images of any other generator: they pass for photographs about as often as photographs do.",
+    "Photographs from a camera or the web: they are larger, and the verdict is unsure.",
+    "Accusing anybody: a verdict is no proof.",
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--run", type=Path, action="append", required=True)
+    parser.add_argument("--name", required=True)
+    arguments = parser.parse_args()
+    run = min(arguments.run, key=best_validation_loss)
+    detector = Detector.load(run)
+    folder = ASSETS / arguments.name
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in (MODEL, WEIGHTS):
+        shutil.copyfile(detector.folder / name, folder / name)
+    write_card(folder, shipped_card(detector.card, run.resolve().name, name=arguments.name))
+    print(f"{folder.name}: {run.name}, {(folder / MODEL).stat().st_size / 1e6:.2f} MB")
+
+
+def best_validation_loss(run: Path) -> float:
+    """Return the lowest validation loss of a run's history."""
+    with (run / "history.csv").open(encoding="utf-8") as stream:
+        return min(float(row["validation_loss"]) for row in csv.DictReader(stream))
+
+
+def shipped_card(card: dict[str, Any], run: str, *, name: str) -> dict[str, Any]:
+    """Return a run's card with what a stranger must know of it."""
+    measured = json.loads((record.RESULTS / "best.json").read_text(encoding="utf-8"))
+    numbers = {
+        column: {score: value["value"] for score, value in scores.items() if isinstance(value, dict) and "value" in value}
+        for column, scores in measured["clean"][run].items()
+    }
+    about = {"intended_use": list(INTENDED), "not_for": list(NOT_FOR)}
+    metrics = {**card["metrics"], "measured_by": measured["command"], **numbers}
+    return {**card, "name": name, **about, "metrics": metrics}
+
+
+if __name__ == "__main__":
+    main()
