@@ -23,7 +23,7 @@ TOLERANCE = 1e-5
 
 def p_fake_of_network(detector: Detector, store: Store, positions: np.ndarray) -> np.ndarray:
     """Ask the PyTorch network that the weights belong to."""
-    network = factory.build(detector.card["model"]["name"], stem=detector.card["model"]["stem"]).eval()
+    network = factory.build(**detector.card["model"]).eval()
     tensors, _ = load_tensors(detector.folder / "weights.safetensors")
     network.load_state_dict({name: torch.from_numpy(value) for name, value in tensors.items()})
     with torch.no_grad():
