@@ -2,11 +2,12 @@
 
 ``--go 3`` trains first, one run after another with seeds 0, 1, 2, into runs/fast-0 and so on; ``--set KEY=VALUE`` changes the
 preset, such as max_epochs=2 for a schedule that ends early, and is named in the folders. ``--run RUN`` reads a finished run,
-``--against RUN`` compares with one of the notebook preset. Writes results/fast_preset.json. Run it alone on the machine.
+``--against RUN`` compares with one of the notebook preset, and with ``--go`` trains one epoch of that preset here, so that both
+are timed on one machine in one call. Writes results/fast_preset.json. Run it alone on the machine.
 
 The accuracy that counts is that of the validation part, epoch by epoch; no test image is looked at before a run is over, and the
-finished detector's test accuracy stands beside it. Seconds are those of history.csv (training, without scoring the validation
-part); the wall time of whole runs, from the call to the finished detector, is there for the runs that this file started.
+finished detector's test accuracy stands beside it. Time is wall time: what a run took beside its epochs (opening the data,
+scoring the validation part, writing states and detector) is shared out among them where this file started the run.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Any
 import numpy as np
 import record
 
-from fauxto.config import parse_toml, preset, read_toml
+from fauxto.config import TrainConfig, parse_toml, preset, read_toml
 from fauxto.data.store import Store, load_data
 from fauxto.detector import Detector
 from fauxto.evaluation import TEST, columns_for
@@ -51,7 +52,10 @@ def main() -> None:
     schedules = {name: of_schedule(some) for name, some in by_schedule.items()}
     result = {"schedules": schedules, "bars": bars(schedules), "runs": runs}
     if arguments.against:
-        result["against_notebook"] = against(about(arguments.against, store), list(runs.values()))
+        notebook = about(arguments.against, store)
+        if arguments.go:
+            notebook |= paced(notebook, one_notebook_epoch(store, arguments.out))
+        result["against_notebook"] = against(notebook, list(runs.values()))
     record.write_result("fast_preset", result)
 
 
@@ -70,24 +74,43 @@ def parsed() -> argparse.Namespace:
 def go(store: Store, out: Path, seed: int, changes: dict[str, Any]) -> Path:
     """Train one run and write down how long all of it took; one that is there already is not run again."""
     name = "-".join(["fast", *(f"{key}-{value}" for key, value in changes.items()), str(seed)])
-    folder = out / name
+    return timed_run(store, preset("fast", seed=seed, **changes), out / name)
+
+
+def one_notebook_epoch(store: Store, out: Path) -> float:
+    """Return the wall seconds of one epoch of the notebook preset here, on all cores, with all that belongs to it."""
+    folder = timed_run(store, preset("notebook", max_epochs=1), out / "notebook-epoch")
+    return float(json.loads((folder / WALL).read_text(encoding="utf-8"))["seconds"])
+
+
+def timed_run(store: Store, config: TrainConfig, folder: Path) -> Path:
+    """Train and write down the wall time, unless it was done before."""
     if not (folder / WALL).is_file():
         from fauxto.training import train
 
         load_before, started = os.getloadavg()[0], time.perf_counter()
-        train(store, preset("fast", seed=seed, **changes), folder)
+        train(store, config, folder)
         write_json(folder / WALL, {"seconds": time.perf_counter() - started, "load_before": load_before})
     return folder
+
+
+def paced(notebook: dict[str, Any], epoch_s: float) -> dict[str, Any]:
+    """Return what a whole run of the notebook preset would take here: its epochs to the one that was kept, at this pace."""
+    n_cores = os.cpu_count() or 1
+    return {"epoch_here_s": epoch_s, "seconds_to_final": epoch_s * notebook["best_epoch"], "n_threads": n_cores}
 
 
 def about(folder: Path, store: Store) -> dict[str, Any]:
     """Return a run's history as numbers, and its detector's accuracy on the test part."""
     with (folder / "history.csv").open(encoding="utf-8") as stream:
         history = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(stream)]
+    wall = json.loads((folder / WALL).read_text(encoding="utf-8")) if (folder / WALL).is_file() else None
+    if wall:  # else the epochs' own seconds are all that is known
+        beside_s = (wall["seconds"] - seconds_until(history, len(history))) / len(history)
+        history = [row | {"seconds": row["seconds"] + beside_s} for row in history]
     config = read_toml(folder / "config.toml")
     run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     best_epoch = int(Detector.load(folder).card["trained_on"]["best_epoch"])
-    wall = json.loads((folder / WALL).read_text(encoding="utf-8")) if (folder / WALL).is_file() else None
     return {
         "seed": config.get("seed"),
         "max_epochs": config.get("max_epochs"),
@@ -178,8 +201,7 @@ def against(notebook: dict[str, Any], runs: list[dict[str, Any]]) -> dict[str, A
     """Return how many times as fast ``fast`` reaches the validation accuracy that the notebook's run ended with.
 
     The notebook's clock stops at the epoch that was kept, not at the end of its patience. Each run's accuracy is that of its own
-    validation part. Per core, as if its run had become
-    faster in proportion to the cores, is the careful number where the two used different ones.
+    validation part. Where the two used different numbers of cores, the number per core is the careful one.
     """
     goal = notebook["final_validation_accuracy"]
     times = [seconds_to(run["history"], goal) for run in runs]

@@ -1,0 +1,136 @@
+"""Write the tables of docs/detector.md from benchmarks/results/: ``python benchmarks/detector_page.py``.
+
+Reads best.json, best.csv, unseen.csv, throughput.json, fast_preset.json and, where it is there, leave_one_out.csv; measures nothing.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from typing import Any
+
+import record
+
+from fauxto.runs import write_text
+
+PAGE = record.DOCS / "detector.md"
+CLEAN = "clean"
+
+
+def main() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    for name, table in TABLES.items():
+        page = filled(page, name, table())
+    write_text(PAGE, page)
+
+
+def filled(page: str, name: str, table: str) -> str:
+    r"""Return the page with what stands between a table's two marks replaced.
+
+    Example:
+        >>> filled("a <!-- table: x --> old <!-- end: x --> b", "x", "new")
+        'a <!-- table: x -->\n\nnew\n\n<!-- end: x --> b'
+    """
+    begin, end = f"<!-- table: {name} -->", f"<!-- end: {name} -->"
+    before, rest = page.split(begin)
+    return f"{before}{begin}\n\n{table}\n\n{end}{rest.split(end)[1]}"
+
+
+def bars() -> str:
+    """Return what was asked of the detector beside what it reaches."""
+    lines = ["| | asked | reached | to hope for | |", "|---|---|---|---|---|"]
+    found = result("best")["bars"]
+    for group, value in found.items():
+        rows = value if "bar" not in value else {group: value}
+        where = "" if "bar" in value else f" ({group})"
+        lines += [f"| {name.replace('_', ' ')}{where} | {bar_cells(row)} |" for name, row in rows.items()]
+    return "\n".join(lines)
+
+
+def bar_cells(row: dict[str, Any]) -> str:
+    """Return one bar: what was asked, what was found with its interval, what was hoped for, and whether it holds."""
+    verdict = "yes, beyond" if row.get("reach_for_reached") else "yes" if row["reached"] else "**no**"
+    return f"{short(row['bar'])} | {with_interval(row)} | {short(row.get('reach_for'))} | {verdict}"
+
+
+def perturbations() -> str:
+    """Return accuracy, AUC, calibration error and abstention under every standard perturbation."""
+    lines = ["| | accuracy | AUC | calibration error | unsure |", "|---|---|---|---|---|"]
+    rows = [row for row in table_rows("best") if row["column"] == "test" and row["group"] == "best"]
+    mean = [row for row in rows if row["run"].startswith("mean of ")]
+    for row in mean:
+        cells = f"{percent(row['accuracy'])} | {float(row['roc_auc']):.4f} | {float(row['ece']):.4f} | {percent(row['unsure'])}"
+        lines.append(f"| {row['perturbation']} | {cells} |")
+    return "\n".join(lines)
+
+
+def unseen() -> str:
+    """Return what is said of other generators' images."""
+    lines = ["| | encoding | images | AUC | said fake | said real | unsure |", "|---|---|---|---|---|---|---|"]
+    for row in table_rows("unseen"):
+        auc = (
+            f"{float(row['roc_auc']):.2f} [{float(row['roc_auc_low']):.2f}, {float(row['roc_auc_high']):.2f}]"
+            if row["roc_auc"]
+            else ""
+        )
+        said = " | ".join(percent(row[verdict]) for verdict in ("fake", "real", "unsure"))
+        lines.append(f"| {row['generator']} | {row['set']} | {row['n']} | {auc} | {said} |")
+    return "\n".join(lines)
+
+
+def speed() -> str:
+    """Return images per second, and the minutes of preset fast."""
+    answers, fast = result("throughput"), result("fast_preset")
+    lines = ["| | median | range |", "|---|---|---|"]
+    for name, rate in answers["images_per_s"].items():
+        lines.append(f"| `{name}`, images/s | {rate['median']:,.0f} | {rate['min']:,.0f} to {rate['max']:,.0f} |")
+    for schedule, found in fast["schedules"].items():
+        for name, spread in found.items():
+            if isinstance(spread, dict) and spread.get("median_minutes"):
+                span = f"{short(spread['min_minutes'])} to {short(spread['max_minutes'])}"
+                what = f"minutes {name.replace('to 0.', 'to validation accuracy 0.')}, {schedule}, {found['n_runs']} runs"
+                lines.append(f"| {what} | {spread['median_minutes']:.1f} | {span} |")
+    return "\n".join(lines)
+
+
+def result(name: str) -> dict[str, Any]:
+    """Return results/NAME.json."""
+    found: dict[str, Any] = json.loads((record.RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    return found
+
+
+def table_rows(name: str) -> list[dict[str, str]]:
+    """Return the lines of results/NAME.csv."""
+    with (record.RESULTS / f"{name}.csv").open(encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def with_interval(row: dict[str, Any]) -> str:
+    """Return a value with its interval where it has one."""
+    if row.get("low") is None or row.get("high") is None:
+        return short(row["value"])
+    return f"{short(row['value'])} [{short(row['low'])}, {short(row['high'])}]"
+
+
+def short(value: float | None) -> str:
+    """Return a number with as many digits as a reader needs."""
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def percent(value: str) -> str:
+    """Return a share as a percentage."""
+    return f"{100 * float(value):.2f}"
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "bars": bars,
+    "perturbations": perturbations,
+    "unseen": unseen,
+    "speed": speed,
+}
+
+if __name__ == "__main__":
+    main()
