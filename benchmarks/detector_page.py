@@ -1,6 +1,6 @@
 """Write the tables of docs/detector.md from benchmarks/results/: ``python benchmarks/detector_page.py``.
 
-Reads best.json, best.csv, unseen.csv, throughput.json, fast_preset.json and, where it is there, leave_one_out.csv; measures nothing.
+Reads best.json, best.csv, unseen.csv, throughput.json and fast_preset.json; measures nothing.
 """
 
 from __future__ import annotations
