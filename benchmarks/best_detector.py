@@ -100,11 +100,11 @@ def numbers(
     detector: Detector, is_fake: np.ndarray, answers: record.Answers, at: np.ndarray, *, n_resamples: int
 ) -> dict[str, Any]:
     """Return scores of forced answers at the card's threshold, how often it is unsure and why, and how right it is otherwise."""
-    is_fake, p_fake, reason = is_fake[at], detector.p_fake(answers.logit)[at], answers.reason[at]
+    is_fake, p_fake, kinds = is_fake[at], detector.p_fake(answers.logit)[at], answers.kind[at]
     scores = record.score_intervals(is_fake, p_fake, threshold=detector.threshold, n_resamples=n_resamples)
-    answered = reason == ""
+    answered = kinds == ""
     sure = accuracy(is_fake[answered], p_fake[answered], threshold=detector.threshold) if answered.any() else None
-    reasons = {kind: n / len(at) for kind, n in Counter(reason[~answered].tolist()).items()}
+    reasons = {kind: n / len(at) for kind, n in Counter(kinds[~answered].tolist()).items()}
     is_wrong = answered & ((p_fake >= detector.threshold) != is_fake)  # what the card's guarantee bounds, of each class
     wrong = {"real": float(is_wrong[~is_fake].mean()), "fake": float(is_wrong[is_fake].mean())}
     unsure = {"share": float(np.mean(~answered)), "reasons": reasons, "accuracy_of_answered": sure, "wrong_verdicts": wrong}

@@ -1,7 +1,7 @@
 """What each part of EvidenceNet and its recipe buys: ``python benchmarks/design_search.py --data cifake.tar.xz --out FOLDER``.
 
-Every variant differs from the preset ``best`` in one thing and is trained for a few epochs on the same split; the validation part
-judges, the test part is not touched. Finished variants are skipped. Writes results/design_search.csv and .json.
+Every variant differs from the preset ``best`` as ``VARIANTS`` says and is trained for a few epochs on the same split; the
+validation part judges, the test part is not touched. Finished variants are skipped. Writes results/design_search.csv and .json.
 """
 
 from __future__ import annotations

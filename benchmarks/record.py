@@ -6,7 +6,6 @@ import csv
 import hashlib
 import io
 import math
-import re
 import statistics
 import sys
 import time
@@ -39,10 +38,10 @@ NO_ANSWERS = {"__init__", "checkpoint", "config", "errors", "evaluation", "expor
 
 @dataclass(frozen=True)
 class Answers:
-    """What a detector answers on n images: float32 logits, and which rule made it unsure ("" where it answered)."""
+    """What a detector answers on n images: float32 logits, and which kind of rule made it unsure ("" where it answered)."""
 
     logit: np.ndarray
-    reason: np.ndarray
+    kind: np.ndarray
 
 
 def timed(work: Callable[[], object], *, n_runs: int) -> list[float]:
@@ -163,10 +162,10 @@ def answers_of(detector: Detector, images: Callable[[], np.ndarray], key: str) -
     if not file.is_file():
         predictions = detector.predict(images())
         logit = np.array([one.logit for one in predictions], np.float32)
-        reason = np.array([reason_kind(one.reason) for one in predictions])
-        write_whole(file, lambda part: _save(part, logit=logit, reason=reason))
+        kind = np.array([one.kind for one in predictions])
+        write_whole(file, lambda part: _save(part, logit=logit, kind=kind))
     with np.load(file, allow_pickle=False) as stored:
-        return Answers(stored["logit"], stored["reason"])
+        return Answers(stored["logit"], stored["kind"])
 
 
 def _save(path: Path, **arrays: np.ndarray) -> None:
@@ -188,18 +187,6 @@ def against_bar(value: float | None, bar: float, reach: float | None = None, *, 
 
     found = {"value": value, "bar": bar, "reached": holds(bar)}
     return found if reach is None else found | {"reach_for": reach, "reach_for_reached": holds(reach)}
-
-
-def reason_kind(reason: str) -> str:
-    """Return which rule made a verdict unsure, in one word where it is a known one; "" for an answer.
-
-    Example:
-        >>> reason_kind("the image has 256 x 256 pixels, this detector was trained for 16 to 64 a side")
-        'size'
-    """
-    words = {"size": "a side", "statistics": "statistics", "flips": "saved again", "band": "p_fake lies"}
-    known = next((name for name, word in words.items() if word in reason), None)
-    return known or re.sub(r"\d[\d.,e+-]*", "#", reason)
 
 
 def plain(interval: Interval) -> dict[str, Any]:

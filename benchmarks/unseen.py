@@ -147,7 +147,7 @@ def shares(answers: list[Prediction]) -> dict[str, Any]:
     """Return how often each verdict was given, which rules made it unsure, and the share above the threshold regardless."""
     n = len(answers)
     verdicts = Counter(one.verdict for one in answers)
-    reasons = Counter(record.reason_kind(one.reason) for one in answers if one.verdict == "unsure")
+    reasons = Counter(one.kind for one in answers if one.verdict == "unsure")
     return {
         "n": n,
         "fake": verdicts["fake"] / n,

@@ -18,8 +18,6 @@ from fauxto.data.splits import fingerprint, make_split
 from fauxto.data.store import Store
 from fauxto.metrics import expected_calibration_error
 from fauxto.perturb import STANDARD, perturbed
-from fauxto.scope import Scope
-from fauxto.verdicts import VerdictRule
 from fauxto.vocabulary import Prediction
 
 ROOT = Path(__file__).parents[1]
@@ -124,19 +122,11 @@ def test_answers_are_kept_until_the_card_or_the_images_change(tmp_path: Path) ->
     assert len(list((tmp_path / "cache" / "benchmarks").glob("*.npz"))) == 3
 
 
-@pytest.mark.parametrize(
-    ("reason", "kind"),
-    [
-        ("", ""),
-        (Scope(16, 64).size_reason(256, 256), "size"),
-        (VerdictRule(0.5, 0.2, 0.8).unsure_reason, "band"),
-        ("the verdict changes from real to fake when the image is saved again as jpeg-90", "flips"),
-        ("the image is unlike those ...: its statistics are 9.1 away from theirs, the limit is 5.2", "statistics"),
-        ("some 12.5 new rules of 3", "some # new rules of #"),
-    ],
-)
-def test_reason_kind(reason: str, kind: str) -> None:
-    assert record.reason_kind(reason) == kind
+def test_answers_keep_which_rule_made_them_unsure(tmp_path: Path) -> None:
+    detector = Asked(tmp_path)
+    detector.predict = lambda images: [Prediction(0.5, 0.0, "unsure", "any words", "size"), Prediction(0.9, 1.0, "fake")]
+    for _ in range(2):
+        assert record.answers_of(detector, lambda: np.zeros((2, 4, 4, 3), np.uint8), "k").kind.tolist() == ["size", ""]
 
 
 def test_against_bar() -> None:
@@ -242,11 +232,11 @@ def test_rows_and_bars_of_two_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_numbers_count_forced_answers_and_abstentions(tmp_path: Path) -> None:
     is_fake, logit = np.array([True, True, False, False]), np.array([0.4, -0.1, 0.2, -0.4], np.float32)
-    answers = record.Answers(logit, np.array(["", "", "band", ""]))
+    answers = record.Answers(logit, np.array(["", "", "evidence", ""]))
     found = best.numbers(Asked(tmp_path), is_fake, answers, np.arange(4), n_resamples=20)
     assert found["accuracy"]["value"] == 0.5
     assert found["unsure"] == {
-        "share": 0.25, "reasons": {"band": 0.25}, "accuracy_of_answered": pytest.approx(2 / 3),
+        "share": 0.25, "reasons": {"evidence": 0.25}, "accuracy_of_answered": pytest.approx(2 / 3),
         "wrong_verdicts": {"real": 0.0, "fake": 0.5},
     }  # fmt: skip
 
@@ -295,7 +285,7 @@ def test_as_jpeg_is_the_quality_of_cifake() -> None:
 
 
 def test_shares() -> None:
-    answers = [Prediction(0.9, 2, "fake"), Prediction(0.1, -2, "real"), Prediction(0.5, 0, "unsure", "1 x 1 pixels, ... a side")]
+    answers = [Prediction(0.9, 2, "fake"), Prediction(0.1, -2, "real"), Prediction(0.5, 0, "unsure", "too small", "size")]
     found = unseen.shares([*answers, answers[2]])
     assert found == {"n": 4, "fake": 0.25, "real": 0.25, "unsure": 0.5, "reasons": "size 0.500"}
 

@@ -193,6 +193,18 @@ def test_operating_points_by_hand():
     assert json.loads(json.dumps(points)) == points
 
 
+def test_a_photograph_between_the_fakes_and_the_spared_ones_does_not_lower_the_threshold():
+    # 20 real images at 0, 0.05 ... 0.95: 0.95 finds both fakes with one false alarm, 0.97 finds them without any.
+    is_fake, p_fake = scores(np.arange(20) / 20, [0.97, 0.98])
+    point = operating_points(is_fake, p_fake)["fpr5"]
+    assert (point["threshold"], point["fpr"]["value"], point["tpr"]["value"]) == (0.97, 0.0, 1.0)
+    assert best_by_brute_force(is_fake, p_fake, 0.05) == (1.0, 0.97)
+
+
+def test_where_no_fake_can_be_told_the_threshold_is_the_highest():
+    assert operating_points(*scores(np.arange(20) / 20, [0.1]))["fpr5"]["threshold"] == 1.0
+
+
 def test_operating_points_are_where_scikit_learns_roc_curve_has_them():
     from sklearn.metrics import roc_curve
 
@@ -236,7 +248,7 @@ def test_scores_that_are_exactly_one_do_not_break_the_promise():
 
 def test_the_allowed_number_of_false_alarms_is_not_lost_in_floating_point():
     # 0.01 * 2900 is 28.999999999999996
-    is_fake, p_fake = scores(np.arange(2900) / 2900, [1.0])
+    is_fake, p_fake = scores(np.arange(2900) / 2900, [1.0, 2871 / 2900])
     assert operating_points(is_fake, p_fake)["fpr1"]["fpr"]["value"] == 0.01
 
 

@@ -114,6 +114,14 @@ def test_a_pickle_runs_nothing(tmp_path):
     assert not (tmp_path / "owned").exists()
 
 
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999"])
+def test_a_card_with_a_number_that_is_not_finite_is_refused(folder, number):
+    text = (folder / CARD).read_text()
+    (folder / CARD).write_text(text.replace("0.5", number))
+    with pytest.raises(DetectorError, match="impossible number, NaN or infinity"):
+        read_card(folder)
+
+
 def test_missing_tensors_are_refused(tmp_path):
     for path in (tmp_path / "nothing", tmp_path):
         with pytest.raises(DetectorError, match="cannot be read"):

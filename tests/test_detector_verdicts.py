@@ -105,8 +105,14 @@ def test_the_reasons_come_in_their_order(monkeypatch: pytest.MonkeyPatch) -> Non
     scope = {"statistics": flat_statistics(limit=9.5), "stable_under": ["jpeg-90"]}
     detector = by_hand(scope, unsure=BAND)
     images = [grey(255, side=40), grey(255), grey(200), grey(130)]
-    for image, word in zip(images, ("a side", "statistics", "saved again", "p_fake"), strict=True):
-        assert word in detector.predict([image])[0].reason
+    words = {"size": "a side", "unfamiliar": "statistics", "unstable": "saved again", "evidence": "p_fake"}
+    for image, (kind, word) in zip(images, words.items(), strict=True):
+        (answer,) = detector.predict([image])
+        assert answer.kind == kind
+        assert word in answer.reason
+        assert type(answer.kind) is str  # a CSV writer and a repr show the word alone
+    (sure,) = by_hand().predict([grey(200)])
+    assert (sure.reason, sure.kind) == ("", "")
 
 
 def test_a_flip_under_any_of_several_re_encodings_counts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,12 +38,12 @@ class FakeDetector:
         self.n_asked += len(images)
         for image, logit in zip(images, self.logits(images).tolist(), strict=True):
             p_fake = float(self.p_fake(np.array(logit)))
-            verdict, reason = "fake" if p_fake >= self.threshold else "real", ""
+            verdict, reason, kind = "fake" if p_fake >= self.threshold else "real", "", ""
             if self.unsure[0] <= p_fake < self.unsure[1]:
-                verdict, reason = "unsure", f"p_fake lies in the range from {self.unsure[0]} on"
+                verdict, reason, kind = "unsure", f"p_fake lies in the range from {self.unsure[0]} on", "evidence"
             if min(image.shape[:2]) < self.card.get("scope", {}).get("min_side", 1):
-                verdict, reason = "unsure", f"the image has {image.shape[1]} x {image.shape[0]} pixels"
-            yield Prediction(p_fake, logit, verdict, reason)
+                verdict, reason, kind = "unsure", f"the image has {image.shape[1]} x {image.shape[0]} pixels", "size"
+            yield Prediction(p_fake, logit, verdict, reason, kind)
 
 
 def card_of(store, **config):
@@ -113,7 +113,7 @@ def test_the_metrics_count_every_image_and_the_verdicts_only_what_was_answered(s
     is_right = (expected == "fake") == store.is_fake
     n_answered = int((~is_open).sum())
     assert verdicts.selective_accuracy == metrics.wilson(int(is_right[~is_open].sum()), n_answered)
-    assert [(row.kind, row.real + row.fake) for row in verdicts.reasons] == [("p_fake in the unsure range", is_open.sum())]
+    assert [(row.kind, row.real + row.fake) for row in verdicts.reasons] == [("evidence", is_open.sum())]
     assert (verdicts.alpha, verdicts.guarantee) == (0.1, "a promise")
     assert detector.n_asked == len(store)
 
@@ -126,7 +126,7 @@ def test_each_column_counts_its_own_verdicts(store):
     assert [row.n for row in second.verdicts.classes] == [0, len(fakes)]
     assert first.verdicts.classes[0].unsure == len(reals)
     assert first.verdicts.selective_accuracy.value is None
-    assert first.verdicts.reasons[0].kind == "size out of scope"
+    assert first.verdicts.reasons[0].kind == "size"
 
 
 def test_a_promise_that_these_images_break_is_a_caveat(store):
@@ -294,5 +294,6 @@ def test_a_trained_detector_is_measured_by_the_verdicts_that_it_gives(store, run
     predictions = detector.predict(store.image(at) for at in columns["test"])
     assert report.scores.verdict.tolist() == [item.verdict for item in predictions]
     assert report.scores.reason == tuple(item.reason for item in predictions)
+    assert report.scores.kind == tuple(item.kind for item in predictions)
     np.testing.assert_allclose(report.scores.p_fake, [item.p_fake for item in predictions], atol=1e-6)
     assert len(report.caveats) == ("unsure" in report.scores.verdict)  # the training data, whole, and no promise to break

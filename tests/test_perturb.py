@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import re
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -328,3 +330,20 @@ def test_an_impossible_share_is_refused(share):
 def test_training_takes_any_size(shape):
     images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     assert training_perturbed(images, np.random.default_rng(0), share=1.0).shape == shape
+
+
+def test_the_documented_policy_is_the_one_that_training_draws_from():
+    page = (Path(__file__).parents[1] / "docs" / "perturb.md").read_text(encoding="utf-8")
+    table = re.search(r"\| weight \| kind .*?\n\n", page, re.DOTALL).group().strip()
+    found: list[tuple[float, str, tuple[float, ...]]] = []
+    for line in table.splitlines()[2:]:
+        weights, kinds, ranges, _ = (cell.strip() for cell in line.strip("|").split("|"))
+        kind_of, ends = re.findall(r"`(\w+)`", kinds), re.findall(r"([\d.]+) to ([\d.]+)", ranges)
+        for at, weight in enumerate(re.findall(r"[\d.]+", weights)):
+            low, high = ends[at % len(ends)]
+            found.append((float(weight), kind_of[at % len(kind_of)], (float(low), float(high))))
+    expected = [(round(100 * weight, 6), kind, (low, high)) for weight, kind, low, high, _ in TRAINING]
+    assert sorted(found) == sorted(expected)
+    again = " ".join(f"`{kind}` {100 * weight:.0f} %," for weight, kind, *_ in TRAINING_AGAIN)
+    assert again.rstrip(",") in " ".join(page.split())
+    assert f"{100 * AGAIN_SHARE:.0f} % of the perturbed images get a second perturbation" in page

@@ -9,20 +9,16 @@ import json
 import re
 from collections import Counter
 from html.parser import HTMLParser
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from fauxto import metrics
-from fauxto.detector import Detector
 from fauxto.errors import DetectorError, DiskFullError
 from fauxto.report import Column, GeneratorRow, ImageScores, Mistake, Report, count_verdicts, measure_points, write_report
-from fauxto.report.answers import KINDS as KINDS_IN_ORDER
-from fauxto.report.answers import kind_of
-from fauxto.scope import Scope
-from fauxto.verdicts import VerdictRule
+from fauxto.report.answers import KINDS
+from fauxto.vocabulary import Kind
 
 EVIL = 'test/<script>alert("x")</script>&.jpg'
 FILES = [
@@ -36,11 +32,8 @@ FILES = [
     "scores.csv",
     "verdicts.png",
 ]
-KINDS = {
-    "the image has 640 x 480 pixels, this detector was trained for 32 to 32 a side": "size out of scope",
-    "p_fake lies in the range from 0.4 to 0.6, in which this detector errs too often": "p_fake in the unsure range",
-}
-SIZE, BAND = KINDS
+SIZE, BAND = "size", "evidence"
+SENTENCES = {"": "", SIZE: "the image has 640 x 480 pixels, ...", BAND: "p_fake lies in the range from 0.4 to 0.6, ..."}
 VOID = {"meta", "br", "img", "hr", "link", "input"}
 
 
@@ -62,9 +55,9 @@ def make_card():
 
 def make_column(name, scores, members, **changes):
     is_fake, p_fake = scores.is_fake[members], scores.p_fake[members]
-    reasons = [scores.reason[at] for at in members]
+    kinds = [scores.kind[at] for at in members]
     said = {
-        "verdicts": count_verdicts(is_fake, scores.verdict[members], reasons, unsure=make_card()["unsure"]),
+        "verdicts": count_verdicts(is_fake, scores.verdict[members], kinds, unsure=make_card()["unsure"]),
         "operating_points": measure_points(make_card(), is_fake, p_fake),
     }
     found = {"threshold": 0.5, "n_resamples": 50}
@@ -82,9 +75,10 @@ def make_report(n=60, *, labels=None, **changes):
     logit = np.where(is_fake, 1.0, -1.5) + rng.normal(0, 1.2, n)
     p_fake = 1 / (1 + np.exp(-logit))
     paths = (EVIL, *(f"test/{at}.jpg" for at in range(1, n)))
-    reasons = tuple(SIZE if at % 20 == 3 else BAND if 0.4 <= p < 0.6 else "" for at, p in enumerate(p_fake))
-    verdict = np.where(np.array(reasons) != "", "unsure", np.where(p_fake >= 0.5, "fake", "real"))
-    scores = ImageScores(paths, ("",) * n, is_fake, logit, p_fake, p_fake >= 0.5, verdict, reasons)
+    kinds = tuple(SIZE if at % 20 == 3 else BAND if 0.4 <= p < 0.6 else "" for at, p in enumerate(p_fake))
+    verdict = np.where(np.array(kinds) != "", "unsure", np.where(p_fake >= 0.5, "fake", "real"))
+    reasons = tuple(SENTENCES[kind] for kind in kinds)
+    scores = ImageScores(paths, ("",) * n, is_fake, logit, p_fake, p_fake >= 0.5, verdict, reasons, kinds)
     unseen = np.arange(n > 1, n)
     columns = (make_column("test", scores, np.arange(n)), make_column("test, unseen in train", scores, unseen))
     pixels = rng.integers(0, 255, (32, 32, 3)).astype(np.uint8)
@@ -178,7 +172,8 @@ def test_the_csv_gives_back_every_metric(written):
     with (written / "scores.csv").open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     inside = ["in: test", "in: test, unseen in train"]
-    assert list(rows[0]) == ["path", "label", "generator", *inside, "logit", "p_fake", "called_fake", "verdict", "reason"]
+    assert list(rows[0]) == ["path", "label", "generator", *inside, "logit", "p_fake", "called_fake", "verdict", "kind", "reason"]
+    assert all(row["reason"] == SENTENCES[row["kind"]] for row in rows)
     assert [row["path"] for row in rows] == list(report.scores.path)
     for column in report.columns:
         inside = [row for row in rows if row[f"in: {column.name}"] == "1"]
@@ -190,9 +185,9 @@ def test_the_csv_gives_back_every_metric(written):
         answered = [row for row in inside if row["verdict"] != "unsure"]
         n_right = sum(row["label"] == row["verdict"] for row in answered)
         assert n_right / len(answered) == column.verdicts.selective_accuracy.value
-        n_of = Counter(kind_of(row["reason"]) for row in inside if row["reason"])
+        n_of = Counter(row["kind"] for row in inside if row["kind"])
         assert n_of == {row.kind: row.real + row.fake for row in column.verdicts.reasons}
-        assert set(n_of) == set(KINDS.values())
+        assert set(n_of) == {SIZE, BAND}
 
 
 def test_the_headline_says_it_in_words(page):
@@ -217,41 +212,32 @@ def test_every_figure_has_a_caption_with_n_threshold_and_command(page):
 def test_verdicts_by_hand():
     is_fake = np.array([False, False, False, False, True, True, True, True, True, True])
     verdict = np.array(["real", "real", "fake", "unsure", "fake", "fake", "fake", "real", "real", "unsure"])
-    reasons = ["", "", "", SIZE, "", "", "", "", "", BAND]
-    found = count_verdicts(is_fake, verdict, reasons, unsure={"alpha": 0.02})
+    kinds = ["", "", "", SIZE, "", "", "", "", "", BAND]
+    found = count_verdicts(is_fake, verdict, kinds, unsure={"alpha": 0.02})
     real, fake = found.classes
     assert (real.label, real.real, real.fake, real.unsure, real.n) == ("real", 2, 1, 1, 4)
     assert (fake.label, fake.real, fake.fake, fake.unsure, fake.n) == ("fake", 2, 3, 1, 6)
     assert (real.wrong, fake.wrong) == (metrics.wilson(1, 4), metrics.wilson(2, 6))  # of all, unsure ones too
     assert found.abstained == metrics.wilson(2, 10)
     assert found.selective_accuracy == metrics.wilson(5, 8)
-    expected = {"p_fake in the unsure range": (0, 1, metrics.wilson(1, 10)), "size out of scope": (1, 0, metrics.wilson(1, 10))}
+    expected = {BAND: (0, 1, metrics.wilson(1, 10)), SIZE: (1, 0, metrics.wilson(1, 10))}
     assert {row.kind: (row.real, row.fake, row.share) for row in found.reasons} == expected
     assert (found.alpha, found.guarantee) == (0.02, "")
-    assert count_verdicts(is_fake, verdict, reasons).alpha is None
-    wide, narrow = (count_verdicts(is_fake, verdict, reasons, level=level).abstained for level in (0.99, 0.5))
+    assert count_verdicts(is_fake, verdict, kinds).alpha is None
+    wide, narrow = (count_verdicts(is_fake, verdict, kinds, level=level).abstained for level in (0.99, 0.5))
     assert wide.low < narrow.low < narrow.high < wide.high
 
 
 def test_reasons_stand_in_order_of_their_number():
     found = count_verdicts(np.array([True] * 4), np.array(["unsure"] * 4), [BAND, SIZE, SIZE, SIZE])
-    assert [(row.kind, row.fake) for row in found.reasons] == [("size out of scope", 3), ("p_fake in the unsure range", 1)]
+    assert [(row.kind, row.fake) for row in found.reasons] == [(SIZE, 3), (BAND, 1)]
     assert found.selective_accuracy == metrics.Interval(None, reason="no image was answered")
     assert found.classes[0].wrong == metrics.Interval(None, reason="no image is real")
 
 
-def test_every_reason_of_a_detector_has_a_kind_of_its_own(monkeypatch):
-    statistics = {"names": [], "mean": [0.0] * 12, "whitening": np.eye(12).tolist(), "limit": 1e-9}
-    unlike = Scope(16, 64, statistics).unfamiliar_reasons(np.zeros((1, 32, 32, 3), np.uint8))[0]
-    scope = {"min_side": 16, "max_side": 64, "stable_under": ["jpeg-90"]}
-    spec = {"size": 32, "mean": [0.5] * 3, "std": [0.5] * 3}
-    card = {"threshold": 0.5, "calibration": {"temperature": 1.0}, "preprocessing": spec, "scope": scope}
-    detector = Detector(Path("nowhere"), card)
-    monkeypatch.setattr(Detector, "logits", lambda self, images: np.full(len(images), -3.0))  # what it says the second time
-    (flip,) = detector.judged(np.zeros((1, 32, 32, 3), np.uint8), np.array([3.0]), [(32, 32)])
-    reasons = [Scope(16, 64).size_reason(640, 480), unlike, flip.reason, VerdictRule(0.5, 0.4, 0.6).unsure_reason]
-    assert [kind_of(reason) for reason in reasons] == list(KINDS_IN_ORDER.values())
-    assert kind_of("the weather is bad, 3 of 4") == "the weather is bad"
+def test_the_page_has_words_for_every_kind_of_reason():
+    assert list(KINDS) == [kind.value for kind in Kind]
+    assert len(set(KINDS.values())) == len(KINDS)
 
 
 def test_operating_points_by_hand():
@@ -281,7 +267,7 @@ def test_the_page_shows_the_verdicts_beside_the_promise(page):
     assert dense(f"Photographs, unsure {real.unsure} {100 * real.unsure / 30:.2f} %") in dense(text)
     abstained = f"{100 * verdicts.abstained.value:.2f} % {100 * verdicts.abstained.low:.2f}–{100 * verdicts.abstained.high:.2f}"
     assert dense(f"Unsure in all share of all images {abstained}") in dense(text)
-    assert all(f"… {kind}" in text for kind in KINDS.values())
+    assert all(f"… {KINDS[kind]}" in text for kind in (SIZE, BAND))
     assert f"called real or fake {100 * verdicts.selective_accuracy.value:.2f} %" in text
 
 

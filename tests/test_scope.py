@@ -11,6 +11,7 @@ import pytest
 from fauxto.errors import DetectorError, ScoreError
 from fauxto.perturb import perturbed
 from fauxto.scope import MIN_SIZE, NAMES, NEEDED, Scope, distance, fit_statistics, statistics_of
+from fauxto.vocabulary import Kind
 
 
 def photos(n, seed=0, size=32):
@@ -208,24 +209,28 @@ def test_too_few_images_for_a_limit_are_refused():
 
 def test_sizes_by_hand():
     scope = Scope.from_card({"min_side": 16, "max_side": 64}, size=32)
-    assert [scope.size_reason(*size) for size in ((16, 64), (64, 16), (32, 32))] == ["", "", ""]
-    assert scope.size_reason(15, 32) == "the image has 32 x 15 pixels, this detector was trained for 16 to 64 a side"
-    assert "65 x 20" in scope.size_reason(20, 65)
+    assert [scope.size_reason(*size) for size in ((16, 64), (64, 16), (32, 32))] == [None, None, None]
+    reason = scope.size_reason(15, 32)
+    assert (reason.kind, reason.text) == (
+        Kind.SIZE, "the image has 32 x 15 pixels, this detector was trained for 16 to 64 a side",
+    )  # fmt: skip
+    assert "65 x 20" in scope.size_reason(20, 65).text
 
 
 def test_a_card_without_statistics_finds_everything_familiar():
     scope = Scope.from_card({"min_side": 16, "max_side": 64}, size=32)
-    assert scope.unfamiliar_reasons(np.zeros((2, 32, 32, 3), np.uint8)) == ["", ""]
+    assert scope.unfamiliar_reasons(np.zeros((2, 32, 32, 3), np.uint8)) == [None, None]
     assert scope.stable_under == ()
 
 
 def test_the_reason_names_distance_and_limit(fitted):
     scope = Scope.from_card({"min_side": 16, "max_side": 64, "statistics": fitted, "stable_under": ["jpeg-90"]}, size=32)
     found = scope.unfamiliar_reasons(np.concatenate([photos(1, seed=5), np.zeros((1, 32, 32, 3), np.uint8)]))
-    assert found[0] == ""
+    assert found[0] is None
+    assert found[1].kind is Kind.UNFAMILIAR
     far = distance(np.zeros((1, 32, 32, 3), np.uint8), fitted)[0]
-    assert f"statistics are {far:.3g} away" in found[1]
-    assert f"limit is {fitted['limit']:.3g}" in found[1]
+    assert f"statistics are {far:.3g} away" in found[1].text
+    assert f"limit is {fitted['limit']:.3g}" in found[1].text
     assert scope.stable_under == ("jpeg-90",)
 
 
@@ -258,6 +263,14 @@ def hostile(fitted):
         ({"stable_under": 90}, "lacks"),
         ({"stable_under": ["jpeg-90"] * 5}, "impossible"),
     ]
+
+
+def test_numbers_that_a_card_holds_as_texts_count_as_numbers(fitted):
+    texts = {**fitted, "mean": [str(number) for number in fitted["mean"]]}
+    scope = Scope.from_card({"min_side": 16, "max_side": 64, "statistics": texts}, size=32)
+    black = np.zeros((1, 32, 32, 3), np.uint8)
+    np.testing.assert_allclose(distance(black, texts), distance(black, fitted))
+    assert scope.unfamiliar_reasons(black)[0].kind is Kind.UNFAMILIAR
 
 
 def test_a_scope_that_makes_no_sense_is_refused(fitted):

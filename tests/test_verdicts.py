@@ -9,6 +9,7 @@ import pytest
 
 from fauxto.errors import DetectorError, UsageError
 from fauxto.verdicts import MAX_POINTS, VerdictRule, points_of, short
+from fauxto.vocabulary import Kind
 
 RATE = {"value": 0.01, "low": 0.0, "high": 0.02}
 POINT = {"threshold": 0.9, "target_fpr": 0.01, "fpr": RATE, "tpr": RATE}
@@ -19,25 +20,26 @@ CARD = {"threshold": 0.5, "unsure": BAND, "operating_points": {"fpr1": POINT, "m
 def test_a_card_without_a_range_decides_at_its_threshold_alone():
     rule = VerdictRule.from_card({"threshold": 0.3})
     assert rule.verdicts(np.array([0.0, 0.29, 0.3, 1.0])) == ["real", "real", "fake", "fake"]
-    assert rule.unsure_reason == ""
+    assert rule.unsure_reason is None
 
 
 def test_the_range_is_half_open():
     rule = VerdictRule.from_card(CARD)
     assert rule.verdicts(np.array([0.39, 0.4, 0.5, 0.69, 0.7])) == ["real", "unsure", "unsure", "unsure", "fake"]
-    assert rule.unsure_reason == "p_fake lies in the range from 0.4 to 0.7, in which this detector errs too often"
+    assert rule.unsure_reason.kind is Kind.EVIDENCE
+    assert rule.unsure_reason.text == "p_fake lies in the range from 0.4 to 0.7, in which this detector errs too often"
 
 
 def test_a_range_may_take_in_one():
     high = math.nextafter(1.0, 2.0)
     rule = VerdictRule.from_card({**CARD, "unsure": {**BAND, "high": high}})
     assert rule.verdicts(np.array([0.3, 1.0])) == ["real", "unsure"]
-    assert "to 1," in rule.unsure_reason
+    assert "to 1," in rule.unsure_reason.text
 
 
 def test_an_operating_point_decides_without_a_range():
     rule = VerdictRule.from_card(CARD, "fpr1")
-    assert (rule.threshold, rule.unsure_reason) == (0.9, "")
+    assert (rule.threshold, rule.unsure_reason) == (0.9, None)
     assert rule.verdicts(np.array([0.5, 0.89, 0.9])) == ["real", "real", "fake"]
     assert points_of(CARD) == {"fpr1": POINT}
 

@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 
-from fauxto.vocabulary import Label, Prediction, Verdict
+from fauxto.vocabulary import Kind, Label, Prediction, Verdict
 
 
 def test_fake_is_one_and_real_is_zero():
@@ -27,9 +27,13 @@ def test_verdicts_are_the_three_words():
     assert json.dumps(Verdict.UNSURE) == '"unsure"'
 
 
+def test_the_kinds_of_reasons_are_these_four_in_the_order_of_the_rules():
+    assert [kind.value for kind in Kind] == ["size", "unfamiliar", "unstable", "evidence"]
+
+
 def test_prediction_to_dict_is_ready_for_json():
     prediction = Prediction(p_fake=0.75, logit=1.5, verdict="fake")
-    expected = {"p_fake": 0.75, "logit": 1.5, "verdict": "fake", "reason": ""}
+    expected = {"p_fake": 0.75, "logit": 1.5, "verdict": "fake", "reason": "", "kind": ""}
     assert prediction.to_dict() == expected
     assert json.loads(json.dumps(prediction.to_dict())) == expected
 

@@ -185,7 +185,7 @@ def operating_points(is_fake: np.ndarray, p_fake: np.ndarray, *, level: float = 
         raise ScoreError(f"need at least one fake image, got {is_fake.size} real ones")
     found = {}
     for name, percent in POINTS.items():
-        threshold = _threshold_at(p_fake, p_fake[~is_fake], percent)
+        threshold = _threshold_at(p_fake[~is_fake], p_fake[is_fake], percent)
         if threshold is None:
             continue
         counts = confusion(is_fake, p_fake, threshold=threshold)
@@ -195,7 +195,7 @@ def operating_points(is_fake: np.ndarray, p_fake: np.ndarray, *, level: float = 
     return found
 
 
-def _threshold_at(p_fake: np.ndarray, real: np.ndarray, percent: int) -> float | None:
+def _threshold_at(real: np.ndarray, fake: np.ndarray, percent: int) -> float | None:
     """Return the highest threshold with the most fakes above it and at most ``percent`` % of the real ones, if there is one."""
     if real.size * percent < 100:
         return None
@@ -203,8 +203,8 @@ def _threshold_at(p_fake: np.ndarray, real: np.ndarray, percent: int) -> float |
     first_spared = np.sort(real)[::-1][n_allowed]
     if first_spared >= 1:
         return None
-    above = p_fake[p_fake > first_spared]
-    return float(above.min()) if above.size else 1.0
+    found = fake[fake > first_spared]
+    return float(found.min()) if found.size else 1.0
 
 
 def _conformal_quantile(scores: np.ndarray, alpha: float) -> float:

@@ -69,7 +69,7 @@ def read_card(folder: Path) -> dict[str, Any]:
     """Return a detector's card.
 
     Raises:
-        DetectorError: No card, not JSON, or of another version.
+        DetectorError: No card, not JSON, with a number that is not finite, or of another version.
     """
     path = folder / CARD
     try:
@@ -86,7 +86,16 @@ def read_card(folder: Path) -> dict[str, Any]:
         raise DetectorError(
             f"{path} has format {found!r}, this fauxto reads {CARD_FORMAT}: use the fauxto that made it, or export it again"
         )
+    _check_finite(card, path)
     return card
+
+
+def _check_finite(card: dict[str, Any], path: Path) -> None:
+    """Refuse NaN and 1e999, which Python's reader lets pass and no report could hold."""
+    try:
+        json.dumps(card, allow_nan=False)
+    except ValueError as error:
+        raise DetectorError(f"{path} holds an impossible number, NaN or infinity: export the detector again") from error
 
 
 def verified(folder: Path, card: Mapping[str, Any], name: str) -> Path:

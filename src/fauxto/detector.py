@@ -22,7 +22,7 @@ from fauxto.perturb import perturbed
 from fauxto.preprocess import PreprocessSpec, fit_square, to_network_input
 from fauxto.scope import Scope
 from fauxto.verdicts import VerdictRule, points_of
-from fauxto.vocabulary import Prediction, Verdict
+from fauxto.vocabulary import Kind, Prediction, Reason, Verdict
 
 ImageLike = str | Path | bytes | Image.Image | np.ndarray
 Item = TypeVar("Item")
@@ -178,19 +178,21 @@ class Detector:
         verdicts = self.rule.verdicts(p_fake)
         reasons = self._reasons(squares, sizes, verdicts)
         return [
-            Prediction(p, logit, Verdict.UNSURE.value if reason else verdict, reason)
+            Prediction(p, logit, Verdict.UNSURE.value, reason.text, reason.kind.value)
+            if reason
+            else Prediction(p, logit, verdict)
             for p, logit, verdict, reason in zip(p_fake.tolist(), logits.tolist(), verdicts, reasons, strict=True)
         ]
 
-    def _reasons(self, squares: np.ndarray, sizes: Sequence[tuple[int, int]], verdicts: list[str]) -> list[str]:
-        """Return why each image is unsure, or nothing; the first of the reasons counts."""
+    def _reasons(self, squares: np.ndarray, sizes: Sequence[tuple[int, int]], verdicts: list[str]) -> list[Reason | None]:
+        """Return why each image is unsure, or None; the first of the reasons counts."""
         by_size = [self.scope.size_reason(*size) for size in sizes]
         reasons = [first or then for first, then in zip(by_size, self.scope.unfamiliar_reasons(squares), strict=True)]
         self._add_flips(reasons, squares, verdicts)
-        by_rule = (self.rule.unsure_reason if verdict == Verdict.UNSURE else "" for verdict in verdicts)
+        by_rule = (self.rule.unsure_reason if verdict == Verdict.UNSURE else None for verdict in verdicts)
         return [first or then for first, then in zip(reasons, by_rule, strict=True)]
 
-    def _add_flips(self, reasons: list[str], squares: np.ndarray, verdicts: list[str]) -> None:
+    def _add_flips(self, reasons: list[Reason | None], squares: np.ndarray, verdicts: list[str]) -> None:
         """Ask again, about the images re-encoded as the card names it, where the answer would be fake or real."""
         for name in self.scope.stable_under:
             asked = [at for at, reason in enumerate(reasons) if not reason and verdicts[at] != Verdict.UNSURE]
@@ -199,7 +201,8 @@ class Detector:
             again = self.rule.verdicts(self.p_fake(self.logits(perturbed(squares[asked], name))))
             for at, verdict in zip(asked, again, strict=True):
                 if verdict not in (verdicts[at], Verdict.UNSURE):  # from sure to unsure is no contradiction
-                    reasons[at] = f"the verdict changes from {verdicts[at]} to {verdict} when the image is saved again as {name}"
+                    text = f"the verdict changes from {verdicts[at]} to {verdict} when the image is saved again as {name}"
+                    reasons[at] = Reason(Kind.UNSTABLE, text)
 
     def _prepared(self, image: ImageLike) -> _Prepared | ImageError:
         try:

@@ -143,6 +143,7 @@ def _scores(detector: Detector, store: Store, members: Positions, progress: Call
         called_fake=p_fake >= detector.threshold,
         verdict=np.array([answer.verdict for answer in answers]),
         reason=tuple(answer.reason for answer in answers),
+        kind=tuple(answer.kind for answer in answers),
     )
 
 
@@ -159,7 +160,7 @@ def _answers(detector: Detector, store: Store, members: Positions, progress: Cal
 
 def _column(detector: Detector, name: str, members: Positions, scores: ImageScores, bootstrap: dict[str, Any]) -> Column:
     is_fake, p_fake, level = scores.is_fake[members], scores.p_fake[members], bootstrap["level"]
-    reasons = [scores.reason[at] for at in members.tolist()]
+    kinds = [scores.kind[at] for at in members.tolist()]
     # A named operating point has no unsure range, and with the range goes what the card promises of it.
     promise = None if detector.operating_point else detector.card.get("unsure")
     return Column(
@@ -170,7 +171,7 @@ def _column(detector: Detector, name: str, members: Positions, scores: ImageScor
         metrics=all_metrics(is_fake, p_fake, **bootstrap),
         confusion=confusion_intervals(is_fake, p_fake, **bootstrap),
         reliability=reliability_bins(is_fake, p_fake, level=level),
-        verdicts=count_verdicts(is_fake, scores.verdict[members], reasons, level=level, unsure=promise),
+        verdicts=count_verdicts(is_fake, scores.verdict[members], kinds, level=level, unsure=promise),
         generators=_generator_rows(members, scores, level),
         operating_points=measure_points(detector.card, is_fake, p_fake, level=level),
     )

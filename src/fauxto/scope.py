@@ -11,6 +11,7 @@ import numpy as np
 
 from fauxto.errors import DetectorError, ScoreError
 from fauxto.perturb import training_perturbed
+from fauxto.vocabulary import Kind, Reason
 
 NAMES = (
     "brightness", "contrast", "chroma", "horizontal_detail", "vertical_detail", "diagonal_detail", "medium_detail",
@@ -55,7 +56,7 @@ class Scope:
             DetectorError: A value is missing or impossible.
 
         Example:
-            >>> Scope.from_card({"min_side": 16, "max_side": 64}, size=32).size_reason(40, 65)
+            >>> Scope.from_card({"min_side": 16, "max_side": 64}, size=32).size_reason(40, 65).text
             'the image has 65 x 40 pixels, this detector was trained for 16 to 64 a side'
         """
         try:
@@ -73,24 +74,20 @@ class Scope:
             )
         return scope
 
-    def size_reason(self, height: int, width: int) -> str:
-        """Return why an image of this size is out of scope, or nothing."""
+    def size_reason(self, height: int, width: int) -> Reason | None:
+        """Return why an image of this size is out of scope, or None."""
         if self.min_side <= min(height, width) and max(height, width) <= self.max_side:
-            return ""
+            return None
         trained_for = f"{self.min_side:g} to {self.max_side:g} a side"
-        return f"the image has {width} x {height} pixels, this detector was trained for {trained_for}"
+        text = f"the image has {width} x {height} pixels, this detector was trained for {trained_for}"
+        return Reason(Kind.SIZE, text)
 
-    def unfamiliar_reasons(self, squares: np.ndarray) -> list[str]:
-        """Return for each of the network's squares, uint8 (n, h, w, 3), why it is out of scope, or nothing."""
+    def unfamiliar_reasons(self, squares: np.ndarray) -> list[Reason | None]:
+        """Return for each of the network's squares, uint8 (n, h, w, 3), why it is out of scope, or None."""
         if self.statistics is None:
-            return [""] * len(squares)
+            return [None] * len(squares)
         limit = float(self.statistics["limit"])
-        return [
-            "" if far <= limit else
-            f"the image is unlike those this detector was trained on: its statistics are {far:.3g} away from theirs, the limit "
-            f"is {limit:.3g}"
-            for far in distance(squares, self.statistics).tolist()
-        ]  # fmt: skip
+        return [None if far <= limit else _unfamiliar(far, limit) for far in distance(squares, self.statistics).tolist()]
 
 
 def fit_statistics(
@@ -139,7 +136,8 @@ def distance(images: np.ndarray, statistics: Mapping[str, Any]) -> np.ndarray:
     Raises:
         ScoreError: See ``statistics_of``.
     """
-    return _lengths(statistics_of(images), np.asarray(statistics["mean"]), np.asarray(statistics["whitening"]))
+    mean, whitening = (np.asarray(statistics[key], np.float64) for key in ("mean", "whitening"))
+    return _lengths(statistics_of(images), mean, whitening)
 
 
 def statistics_of(images: np.ndarray) -> np.ndarray:
@@ -170,6 +168,11 @@ def statistics_of(images: np.ndarray) -> np.ndarray:
     for start in range(0, len(images), n_at_once):
         found[start : start + n_at_once] = _statistics(images[start : start + n_at_once])
     return found
+
+
+def _unfamiliar(far: float, limit: float) -> Reason:
+    differs = f"its statistics are {far:.3g} away from theirs, the limit is {limit:.3g}"
+    return Reason(Kind.UNFAMILIAR, f"the image is unlike those this detector was trained on: {differs}")
 
 
 def _statistics(images: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fauxto.errors import DetectorError, UsageError
-from fauxto.vocabulary import Verdict
+from fauxto.vocabulary import Kind, Reason, Verdict
 
 MEASURED_ON = "measured_on"  # a text beside the points
 MAX_POINTS = 16  # a card from a stranger must not make us work without end
@@ -58,11 +58,12 @@ class VerdictRule:
         return rule
 
     @property
-    def unsure_reason(self) -> str:
-        """Why a probability in [low, high) is unsure; empty where the range is."""
+    def unsure_reason(self) -> Reason | None:
+        """Why a probability in [low, high) is unsure; None where there is no such range."""
         if self.low == self.high:
-            return ""
-        return f"p_fake lies in the range from {short(self.low)} to {short(self.high)}, in which this detector errs too often"
+            return None
+        ends = f"from {short(self.low)} to {short(self.high)}"
+        return Reason(Kind.EVIDENCE, f"p_fake lies in the range {ends}, in which this detector errs too often")
 
     def verdicts(self, p_fake: np.ndarray) -> list[str]:
         """Return "real", "fake" or "unsure" for each of the probabilities, shape (n,).

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from enum import Enum, IntEnum
+from typing import NamedTuple
 
 
 class Label(IntEnum):
@@ -21,6 +22,22 @@ class Verdict(str, Enum):
     UNSURE = "unsure"
 
 
+class Kind(str, Enum):
+    """Which rule made a verdict "unsure", in the order in which a detector asks them."""
+
+    SIZE = "size"  # the image is too small or too large
+    UNFAMILIAR = "unfamiliar"  # its statistics are unlike those of the training images
+    UNSTABLE = "unstable"  # the verdict turns round when the image is saved again
+    EVIDENCE = "evidence"  # p_fake lies where the detector errs too often
+
+
+class Reason(NamedTuple):
+    """Why a verdict is "unsure": the rule for programs, a sentence for people."""
+
+    kind: Kind
+    text: str
+
+
 @dataclass(frozen=True)
 class Prediction:
     """One image's answer.
@@ -30,13 +47,15 @@ class Prediction:
         logit: The network's raw answer before calibration; larger is more fake.
         verdict: "fake" when ``p_fake >= threshold`` of the card, else "real"; "unsure" outside the card's scope and within the
             card's range of unsure probabilities.
-        reason: Why the verdict is "unsure"; empty otherwise.
+        reason: Why the verdict is "unsure", as a sentence; empty otherwise.
+        kind: Which rule said so: "size", "unfamiliar", "unstable" or "evidence" (``Kind``); empty otherwise.
     """
 
     p_fake: float
     logit: float
     verdict: str
     reason: str = ""
+    kind: str = ""
 
     def to_dict(self) -> dict[str, object]:
         """Return plain values, ready for JSON."""

@@ -87,7 +87,7 @@ def test_p_fake_is_a_probability_that_grows_with_the_logit(detector: Detector, i
     assert detector.p_fake(np.array([-1e4, 0.0, 1e4])) == pytest.approx([0.0, 0.5, 1.0])
     for answer, verdict in zip(answers, detector.rule.verdicts(np.array([answer.p_fake for answer in answers])), strict=True):
         assert answer.verdict in (verdict, "unsure")
-        assert (answer.verdict == "unsure") == bool(answer.reason)
+        assert (answer.verdict == "unsure") == bool(answer.reason) == bool(answer.kind)
 
 
 def test_the_evidence_has_the_logit_as_its_mean(detector: Detector, images: list[np.ndarray]) -> None:

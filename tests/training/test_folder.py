@@ -42,7 +42,7 @@ def test_a_run_is_written_down(run, store, split):
     about = json.loads((run / "run.json").read_text())
     assert about["store"] == store.folder.name
     assert about["n_images"]["train"] == len(split.train)
-    assert (about["n_processes"], about["device"]) == (1, "cpu")
+    assert (about["n_processes"], about["device"], about["precision"]) == (1, "cpu", "32-true")
     assert about["environment"]["packages"]["torch"] == metadata.version("torch")
 
 

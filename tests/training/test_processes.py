@@ -20,13 +20,13 @@ from fauxto.data.splits import make_split
 from fauxto.errors import ConfigError, UsageError
 from fauxto.models.factory import build
 from fauxto.preprocess import PreprocessSpec
-from fauxto.training.processes import _processes, device_name, on_first, summed
+from fauxto.training.processes import _processes, device_name, on_first, precision_of, summed
 
 CHILD = """
-import json, os, sys
+import dataclasses, json, os, sys
 from pathlib import Path
 
-store, out, here = sys.argv[1:]
+store, out, here, ema_decay = sys.argv[1:]
 sys.path.insert(0, here)
 from conftest import CONFIG, blueprint, no_curves, no_export
 from fauxto.data.store import read_store
@@ -37,15 +37,15 @@ from fauxto.training import finish, leave_processes, logs, loop, train
 factory.MODELS["resnet18"] = blueprint()
 finish.export_onnx, logs.draw_curves = no_export, no_curves
 loop._VALIDATION_BATCH = 5  # 13 images are then 3 batches: the processes have 2 and 1
-store, out = read_store(Path(store)), Path(out)
-train(store, CONFIG, out, shown=False)
+store, out, config = read_store(Path(store)), Path(out), dataclasses.replace(CONFIG, ema_decay=float(ema_decay))
+train(store, config, out, shown=False)
 before = (out / "detector" / "weights.safetensors").read_bytes()
 try:
-    train(store, CONFIG, out, shown=False)
+    train(store, config, out, shown=False)
     second = "nothing"
 except UsageError as error:
     second = str(error)
-train(store, CONFIG, out, resume=True, shown=False)
+train(store, config, out, resume=True, shown=False)
 same = (out / "detector" / "weights.safetensors").read_bytes() == before
 (out.parent / f"rank{os.environ['RANK']}.json").write_text(json.dumps({"second": second, "same": same}))
 leave_processes()
@@ -53,12 +53,13 @@ leave_processes()
 
 
 @pytest.mark.slow
-def test_two_processes_under_torchrun(store, tmp_path, tiny):
+@pytest.mark.parametrize("ema_decay", [0.0, 0.5], ids=["last weights", "averaged weights"])
+def test_two_processes_under_torchrun(store, tmp_path, tiny, ema_decay):
     script, out = tmp_path / "child.py", tmp_path / "run"
     script.write_text(CHILD)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     done = subprocess.run(
-        [*command, script, store.folder, out, Path(__file__).parent],
+        [*command, script, store.folder, out, Path(__file__).parent, str(ema_decay)],
         capture_output=True, text=True, timeout=300, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
@@ -103,6 +104,13 @@ def test_under_torchrun_its_environment_counts(monkeypatch, local, world, expect
     assert _processes(preset("notebook", n_devices=local)) == expected
     with pytest.raises(ConfigError, match=f"n_devices = 3, but torchrun started {local} processes"):
         _processes(preset("notebook", n_devices=3))
+
+
+def test_auto_precision_is_what_the_machine_computes_in(monkeypatch):
+    for found, expected in ((True, "bf16-mixed"), (False, "32-true")):
+        monkeypatch.setattr("fauxto.training.processes.computes_in_bf16", lambda device, found=found: found)
+        assert precision_of(preset("fast")) == expected
+        assert precision_of(preset("notebook")) == "32-true"
 
 
 def fabric(*, rank: int, sent: object = None):

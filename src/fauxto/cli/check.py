@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fauxto.vocabulary import Prediction
 
 FOUND_FAKE, FOUND_UNSURE = 10, 11
-COLUMNS = ("image", "verdict", "p_fake", "logit", "reason", "error")
+COLUMNS = ("image", "verdict", "p_fake", "logit", "kind", "reason", "error")
 
 
 def check(
@@ -65,9 +65,9 @@ def check(
     elif as_csv:
         print(_csv(rows), end="")
     else:
-        _print_table(rows, _title(loaded))
+        _print_table(rows, printable(_title(loaded)))
     if note and not as_json:
-        typer.secho(f"this detector was trained on {note}", err=True, fg=typer.colors.YELLOW)
+        typer.secho(printable(f"this detector was trained on {note}"), err=True, fg=typer.colors.YELLOW)
     raise typer.Exit(exit_code(rows))
 
 
@@ -124,7 +124,7 @@ def _images_below(folder: Path) -> list[str]:
 
 def _row(name: str, answer: Prediction | ImageError) -> dict[str, Any]:
     if isinstance(answer, ImageError):
-        return {"image": name, "verdict": None, "p_fake": None, "logit": None, "reason": "", "error": str(answer)}
+        return {"image": name, "verdict": None, "p_fake": None, "logit": None, "reason": "", "kind": "", "error": str(answer)}
     return {"image": name, **answer.to_dict(), "error": ""}
 
 

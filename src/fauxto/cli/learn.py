@@ -23,12 +23,12 @@ def train(
         list[str] | None, typer.Option("--set", help="KEY=VALUE on top of all else, for any key of config.toml; repeatable.")
     ] = None,
     split: Annotated[str | None, typer.Option(help="official (the data's own test part) or notebook (80/20, 80/20).")] = None,
-    stem: Annotated[str | None, typer.Option(help="imagenet or cifar.")] = None,
+    stem: Annotated[str | None, typer.Option(help="First layer of resnet18: imagenet or cifar.")] = None,
     subset: Annotated[float | None, typer.Option(help="Share of the training part, above 0 and at most 1.")] = None,
     limit: Annotated[int | None, typer.Option(help="At most so many training images.")] = None,
     max_epochs: Annotated[int | None, typer.Option(help="Where training ends at the latest.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images per step.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Adam's step size.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="The optimizer's largest step size.")] = None,
     seed: Annotated[int | None, typer.Option(help="Decides split, first weights, order and augmentation.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
     name: Annotated[str, typer.Option(help="The detector's name on its card; the folder's name by default.")] = "",
@@ -42,6 +42,7 @@ def train(
     Examples:
       fauxto train --data cifake.tar.xz --out runs/notebook
       fauxto train --data cifake.tar.xz --out runs/notebook --resume
+      fauxto train --data cifake.tar.xz --out runs/fast --preset fast
       fauxto train --data photos --out runs/quick --subset 0.25 --set patience=2
     """
     options = {

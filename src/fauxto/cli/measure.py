@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fauxto.cli.common import DataOption, DetectorArgument, SkipBroken, command_line, note_of, opened, output_folder, require
-from fauxto.cli.terminal import counting_bar
+from fauxto.cli.terminal import counting_bar, printable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -77,7 +77,7 @@ def _print_numbers(report: Report) -> None:
     console.print(_table(report))
     for line in (report.note, *report.caveats):
         if line:
-            console.print(Text(line[0].upper() + line[1:], style="yellow"))
+            console.print(Text(printable(line[0].upper() + line[1:]), style="yellow"))
 
 
 def _table(report: Report) -> Table:
@@ -86,7 +86,7 @@ def _table(report: Report) -> Table:
 
     point = f" at {report.operating_point}" if report.operating_point else ""
     title = f"{report.detector}{point} on {report.data} (positive = fake, which is p_fake >= {report.threshold:.4g})"
-    table = Table(title=Text(title), title_justify="left")
+    table = Table(title=Text(printable(title)), title_justify="left")
     table.add_column(f"{100 * report.level:g} % intervals:\nbootstrap; Wilson below")
     for column in report.columns:
         table.add_column(f"{column.name}\n{column.n_real:,} real, {column.n_fake:,} fake", justify="right")
@@ -95,7 +95,7 @@ def _table(report: Report) -> Table:
     table.add_section()
     found = [_verdict_numbers(column) for column in report.columns]
     for label in found[0]:
-        table.add_row(Text(label), *(_percent(numbers[label]) for numbers in found))
+        table.add_row(Text(printable(label)), *(_percent(numbers[label]) for numbers in found))
     return table
 
 

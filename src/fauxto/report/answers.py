@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,14 +10,14 @@ import numpy as np
 
 from fauxto.metrics import Interval, confusion, wilson
 from fauxto.verdicts import points_of
-from fauxto.vocabulary import Verdict
+from fauxto.vocabulary import Kind, Verdict
 
-# How a reason begins -> its kind, in the order in which a detector looks for one.
-KINDS = {
-    "the image has": "size out of scope",
-    "the image is unlike": "unlike the training images",
-    "the verdict changes": "verdict flips when re-encoded",
-    "p_fake": "p_fake in the unsure range",
+# What a kind of reason means, for a reader.
+KINDS: dict[str, str] = {
+    Kind.SIZE.value: "size out of scope",
+    Kind.UNFAMILIAR.value: "unlike the training images",
+    Kind.UNSTABLE.value: "verdict flips when re-encoded",
+    Kind.EVIDENCE.value: "p_fake in the unsure range",
 }
 
 
@@ -51,7 +50,7 @@ class ReasonRow:
     """How often one kind of reason made the answer "unsure".
 
     Attributes:
-        kind: See ``kind_of``.
+        kind: As in ``Prediction``; ``KINDS`` says it in words.
         real: Number of photographs.
         fake: Number of AI-generated images.
         share: Of all images, with Wilson's interval.
@@ -120,7 +119,7 @@ class PointRow:
 def count_verdicts(
     is_fake: np.ndarray,
     verdict: np.ndarray,
-    reasons: Sequence[str],
+    kinds: Sequence[str],
     *,
     level: float = 0.95,
     unsure: Mapping[str, Any] | None = None,
@@ -130,12 +129,12 @@ def count_verdicts(
     Args:
         is_fake: Bool, shape (n,), n above 0.
         verdict: Str, shape (n,): "real", "fake" or "unsure".
-        reasons: One per image; read where the verdict is "unsure".
+        kinds: Which rule said so, one per image as in ``Prediction``; read where the verdict is "unsure".
         level: Coverage of the intervals.
         unsure: The card's entry of that name; its promise stands beside what was found.
 
     Example:
-        >>> found = count_verdicts(np.array([True, True, False]), np.array(["fake", "unsure", "fake"]), ["", "too large", ""])
+        >>> found = count_verdicts(np.array([True, True, False]), np.array(["fake", "unsure", "fake"]), ["", "size", ""])
         >>> found.abstained.value, found.selective_accuracy.value, found.classes[0].wrong.value
         (0.3333333333333333, 0.5, 1.0)
     """
@@ -144,7 +143,7 @@ def count_verdicts(
     return Verdicts(
         classes=(_class(verdict[~is_fake], Verdict.REAL, level), _class(verdict[is_fake], Verdict.FAKE, level)),
         abstained=wilson(int(is_open.sum()), is_open.size, level=level),
-        reasons=_reasons(np.array([kind_of(reason) for reason in reasons])[is_open], is_fake[is_open], is_open.size, level),
+        reasons=_reasons(np.array(kinds)[is_open], is_fake[is_open], is_open.size, level),
         selective_accuracy=_share(n_right, int((~is_open).sum()), level, "no image was answered"),
         alpha=None if not unsure else float(unsure["alpha"]),
         guarantee="" if not unsure else str(unsure.get("guarantee", "")),
@@ -181,19 +180,6 @@ def measure_points(
             )
         )
     return tuple(rows)
-
-
-def kind_of(reason: str) -> str:
-    """Return what kind of reason a detector gave for "unsure": one kind for all sentences that differ only in their numbers.
-
-    Example:
-        >>> kind_of("the image has 640 x 480 pixels, this detector was trained for 32 to 32 a side")
-        'size out of scope'
-        >>> kind_of("a sentence that is new here: 0.5")
-        'a sentence that is new here'
-    """
-    known = (kind for start, kind in KINDS.items() if reason.startswith(start))
-    return next(known, re.split(r"[\d:,]", reason, maxsplit=1)[0].strip())
 
 
 def _class(verdict: np.ndarray, label: Verdict, level: float) -> ClassVerdicts:

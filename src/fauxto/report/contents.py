@@ -40,7 +40,8 @@ class ImageScores:
         p_fake: Float, shape (n,), in [0, 1].
         called_fake: Bool, shape (n,); ``p_fake >= threshold``, whatever the verdict: the answer that the metrics count.
         verdict: Str, shape (n,); "real", "fake" or "unsure", as ``Detector.predict`` says.
-        reason: Why a verdict is "unsure"; empty otherwise.
+        reason: Why a verdict is "unsure", as a sentence; empty otherwise.
+        kind: Which rule said so, as in ``Prediction``; empty otherwise.
     """
 
     path: tuple[str, ...]
@@ -51,6 +52,7 @@ class ImageScores:
     called_fake: np.ndarray
     verdict: np.ndarray
     reason: tuple[str, ...]
+    kind: tuple[str, ...]
 
 
 @dataclass(frozen=True)

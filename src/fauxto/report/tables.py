@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fauxto.metrics import Interval
-from fauxto.report.answers import ClassVerdicts, PointRow
+from fauxto.report.answers import KINDS, ClassVerdicts, PointRow
 from fauxto.report.contents import Report
 
 _NONE = "cannot be given"
@@ -64,7 +64,7 @@ def verdict_rows(report: Report) -> list[dict[str, Any]]:
     rows.append(_row("Unsure in all", "share of all images", [text(item.abstained, "%") for item in found]))
     for kind in dict.fromkeys(row.kind for item in found for row in item.reasons):
         shares = [next((text(row.share, "%") for row in item.reasons if row.kind == kind), _cell("none")) for item in found]
-        rows.append(_row(f"… {kind}", "of all images, by the first reason that holds", shares))
+        rows.append(_row(f"… {KINDS.get(kind, kind)}", "of all images, by the first reason that holds", shares))
     answered = [text(item.selective_accuracy, "%") for item in found]
     rows.append(_row("Right among the answered", "accuracy on the images that were called real or fake", answered))
     return rows

@@ -15,7 +15,7 @@ from fauxto.data.splits import Split
 from fauxto.data.store import Store
 from fauxto.errors import UsageError
 from fauxto.runs import environment_record, new_folder, sweep_parts, write_json, write_text
-from fauxto.training.processes import device_name
+from fauxto.training.processes import device_name, precision_of
 
 RUN, CONFIG = "run.json", "config.toml"
 
@@ -36,7 +36,8 @@ def open_run(fabric: Fabric, folder: Path, store: Store, split: Split, config: T
     if resume:
         _clear_stillborn(folder)
     new_folder(folder, overwrite_hint="choose another --out, or pass --resume to go on with that run")
-    write_json(folder / RUN, about | {"device": device_name(fabric), "environment": environment_record()})
+    here = {"device": device_name(fabric), "precision": precision_of(config), "environment": environment_record()}
+    write_json(folder / RUN, about | here)
     write_text(folder / CONFIG, configs.to_toml(config))
 
 

@@ -36,7 +36,7 @@ def open_fabric(config: TrainConfig) -> Fabric:
     strategy = "ddp" if n_here * n_machines > 1 else "auto"
     try:
         fabric = Fabric(
-            accelerator=config.device, devices=n_here, num_nodes=n_machines, strategy=strategy, precision=_precision(config)
+            accelerator=config.device, devices=n_here, num_nodes=n_machines, strategy=strategy, precision=precision_of(config)
         )
         fabric.launch()
     except (RuntimeError, ValueError, MisconfigurationException) as error:
@@ -124,7 +124,8 @@ def computes_in_bf16(device: str) -> bool:
     return bool(known.get("avx512_bf16") or known.get("amx_bf16") or known.get("amx_tile"))
 
 
-def _precision(config: TrainConfig) -> Any:
+def precision_of(config: TrainConfig) -> Any:
+    """Return what "auto" comes to on this machine: "bf16-mixed" or "32-true"; any other precision as it is."""
     if config.precision != "auto":
         return config.precision
     return "bf16-mixed" if computes_in_bf16(config.device) else "32-true"
