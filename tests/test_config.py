@@ -242,3 +242,8 @@ def test_an_empty_file_means_the_defaults(tmp_path):
 
 def test_nearest_of_nothing():
     assert nearest("a", []) == "; known: "
+
+
+def test_a_stem_for_a_network_without_one_is_refused():
+    with pytest.raises(ConfigError, match=r"stem = 'cifar' belongs to model 'resnet18', not to 'evidence'"):
+        preset("best", stem="cifar")

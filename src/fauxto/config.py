@@ -92,6 +92,8 @@ class TrainConfig:
         """Refuse what ``from_mapping`` refuses; a whole number given for a float becomes one."""
         for key, value in checked_values(type(self), dataclasses.asdict(self)).items():
             object.__setattr__(self, key, value)
+        if self.model != "resnet18" and self.stem != "imagenet":
+            raise ConfigError(f"stem = {self.stem!r} belongs to model 'resnet18', not to {self.model!r}: leave it out")
 
 
 _FAST: dict[str, Any] = {

@@ -78,6 +78,13 @@ def test_another_number_of_processes_is_refused(run, store, split):
         open_run(fabric(2), run, store, split, CONFIG, resume=True)
 
 
+def test_a_machine_that_would_compute_otherwise_is_refused(run, store, split):
+    about = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(about | {"precision": "bf16-mixed"}))
+    with pytest.raises(UsageError, match="started in bf16-mixed, this machine would go on in 32-true"):
+        open_run(fabric(), run, store, split, CONFIG, resume=True)
+
+
 def test_another_split_of_the_same_data_is_refused(run, store, split):
     swapped = dataclasses.replace(split, train=np.sort(np.append(split.train[1:], split.validation[0])))
     with pytest.raises(UsageError, match="splits these data otherwise"):

@@ -27,7 +27,7 @@ def open_run(fabric: Fabric, folder: Path, store: Store, split: Split, config: T
         UsageError: The folder is taken, or with ``resume`` not that of a run with this configuration, data and split.
         DiskFullError: There was no room.
     """
-    about = _about(fabric, store, split)
+    about = _about(fabric, store, split) | {"precision": precision_of(config)}
     if resume and (folder / CONFIG).is_file():
         _check_same_config(folder, config)
         _check_same_run(folder, about)
@@ -36,7 +36,7 @@ def open_run(fabric: Fabric, folder: Path, store: Store, split: Split, config: T
     if resume:
         _clear_stillborn(folder)
     new_folder(folder, overwrite_hint="choose another --out, or pass --resume to go on with that run")
-    here = {"device": device_name(fabric), "precision": precision_of(config), "environment": environment_record()}
+    here = {"device": device_name(fabric), "environment": environment_record()}
     write_json(folder / RUN, about | here)
     write_text(folder / CONFIG, configs.to_toml(config))
 
@@ -79,6 +79,10 @@ def _check_same_run(folder: Path, about: dict[str, Any]) -> None:
     n_before, n_now = before.get("n_processes", 1), about["n_processes"]
     if n_before != n_now:
         raise UsageError(f"{folder} was started with {n_before} processes, now there are {n_now}: take as many as before")
+    if before.get("precision", about["precision"]) != about["precision"]:
+        raise UsageError(
+            f"{folder} was started in {before['precision']}, this machine would go on in {about['precision']}: go on where it began"
+        )
     # Else images that picked the epoch, or that are kept for the test, would now be trained on.
     if any(before.get(key, about[key]) != about[key] for key in ("n_images", "split")):
         raise UsageError(f"{folder} was started by a fauxto that splits these data otherwise: go on with that version")
