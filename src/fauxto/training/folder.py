@@ -81,7 +81,8 @@ def _check_same_run(folder: Path, about: dict[str, Any]) -> None:
         raise UsageError(f"{folder} was started with {n_before} processes, now there are {n_now}: take as many as before")
     if before.get("precision", about["precision"]) != about["precision"]:
         raise UsageError(
-            f"{folder} was started in {before['precision']}, this machine would go on in {about['precision']}: go on where it began"
+            f"{folder} was started in {before['precision']}, this machine would go on in {about['precision']}: "
+            "go on where it began"
         )
     # Else images that picked the epoch, or that are kept for the test, would now be trained on.
     if any(before.get(key, about[key]) != about[key] for key in ("n_images", "split")):
