@@ -110,7 +110,8 @@ def test_only_runs_with_the_official_split_are_measured_on_the_official_test_par
         record.official_columns({"drawn": trained_with(store, "notebook")}, store)
 
 
-def test_answers_are_kept_until_the_card_or_the_images_change(tmp_path: Path) -> None:
+def test_answers_are_kept_until_the_card_or_the_images_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAUXTO_CACHE", str(tmp_path / "cache"))
     images = np.stack([np.full((4, 4, 3), grey, np.uint8) for grey in (0, 255)])
     detector = Asked(tmp_path)
     for _ in range(2):
