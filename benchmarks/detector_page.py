@@ -89,7 +89,8 @@ def speed() -> str:
         for name, spread in found.items():
             if isinstance(spread, dict) and spread.get("median_minutes"):
                 span = f"{short(spread['min_minutes'])} to {short(spread['max_minutes'])}"
-                what = f"minutes {name.replace('to 0.', 'to validation accuracy 0.')}, {schedule}, {found['n_runs']} run{'s' * (found['n_runs'] > 1)}"
+                goal, n = name.replace("to 0.", "to validation accuracy 0."), found["n_runs"]
+                what = f"minutes {goal}, {schedule}, {n} run{'s' * (n > 1)}"
                 lines.append(f"| {what} | {spread['median_minutes']:.1f} | {span} |")
     return "\n".join(lines)
 
