@@ -21,20 +21,8 @@ CLEAN = "clean"
 def main() -> None:
     page = PAGE.read_text(encoding="utf-8")
     for name, table in TABLES.items():
-        page = filled(page, name, table())
+        page = record.filled(page, name, table())
     write_text(PAGE, page)
-
-
-def filled(page: str, name: str, table: str) -> str:
-    r"""Return the page with what stands between a table's two marks replaced.
-
-    Example:
-        >>> filled("a <!-- table: x --> old <!-- end: x --> b", "x", "new")
-        'a <!-- table: x -->\n\nnew\n\n<!-- end: x --> b'
-    """
-    begin, end = f"<!-- table: {name} -->", f"<!-- end: {name} -->"
-    before, rest = page.split(begin)
-    return f"{before}{begin}\n\n{table}\n\n{end}{rest.split(end)[1]}"
 
 
 def bars() -> str:

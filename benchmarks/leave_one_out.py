@@ -34,9 +34,10 @@ from fauxto.data.splits import Positions, Split
 from fauxto.data.store import Store, load_data
 from fauxto.detector import Detector
 from fauxto.evaluation import TEST
-from fauxto.explain.cam import Explainer, load_network
+from fauxto.explain.cam import Explainer
 from fauxto.metrics import Interval, accuracy, all_metrics, false_alarm_rate
 from fauxto.models import nets
+from fauxto.networks import load_network
 from fauxto.preprocess import to_network_input
 from fauxto.runs import cache_folder, sha256_of, write_text
 from fauxto.training import loop, optimizers

@@ -23,7 +23,6 @@ from fauxto.metrics import Interval
 from fauxto.runs import write_text, write_whole
 
 THRESHOLD = 0.5
-BEGIN, END = "<!-- table: written by benchmarks/peers.py -->", "<!-- end of table -->"
 CAVEAT = (
     "What the peers were trained on is known only as far as their authors say: some may have chosen an epoch by these test "
     "images, or trained on some of them."
@@ -49,7 +48,7 @@ def main() -> None:
     if arguments.docs:
         draw(record.DOCS / "peers.png", found[TEST])
         page = record.DOCS / "peers.md"
-        write_text(page, with_table(page.read_text(encoding="utf-8"), markdown(found)))
+        write_text(page, record.filled(page.read_text(encoding="utf-8"), "peers", markdown(found)))
 
 
 def parsed() -> argparse.Namespace:
@@ -162,17 +161,6 @@ def number(score: dict[str, float]) -> str:
 def short_p(p_value: float) -> str:
     """Return a p-value for reading."""
     return f"{p_value:.3f}" if p_value >= 0.001 else f"{p_value:.0e}" if p_value > 1e-99 else "< 1e-99"
-
-
-def with_table(page: str, table: str) -> str:
-    r"""Return the page with what stands between the two marks replaced.
-
-    Example:
-        >>> with_table(f"a {BEGIN} old {END} b", "new") == f"a {BEGIN}\n\nnew\n\n{END} b"
-        True
-    """
-    before, rest = page.split(BEGIN)
-    return f"{before}{BEGIN}\n\n{table}\n\n{END}{rest.split(END)[1]}"
 
 
 def draw(path: Path, found: dict[str, Any]) -> None:

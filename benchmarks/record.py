@@ -214,3 +214,15 @@ def write_table(name: str, rows: Iterable[dict[str, Any]]) -> Path:
     path = RESULTS / f"{name}.csv"
     write_text(path, text.getvalue())
     return path
+
+
+def filled(page: str, name: str, table: str) -> str:
+    r"""Return the page with what stands between a table's two marks replaced.
+
+    Example:
+        >>> filled("a <!-- table: x --> old <!-- end: x --> b", "x", "new")
+        'a <!-- table: x -->\n\nnew\n\n<!-- end: x --> b'
+    """
+    begin, end = f"<!-- table: {name} -->", f"<!-- end: {name} -->"
+    before, rest = page.split(begin)
+    return f"{before}{begin}\n\n{table}\n\n{end}{rest.split(end)[1]}"

@@ -185,9 +185,9 @@ def test_table_and_picture_of_peers(tmp_path: Path) -> None:
 
 def test_the_page_on_peers_has_a_place_for_the_table() -> None:
     page = (ROOT / "docs" / "peers.md").read_text(encoding="utf-8")
-    once = peers.with_table(page, "| new |")
+    once = record.filled(page, "peers", "| new |")
     assert "\n| new |\n" in once
-    assert peers.with_table(once, "| new |") == once
+    assert record.filled(once, "peers", "| new |") == once
 
 
 def test_alarm_ratio_counts_only_what_counts() -> None:

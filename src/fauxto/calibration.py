@@ -10,12 +10,11 @@ import numpy as np
 
 from fauxto.errors import ScoreError
 from fauxto.metrics import Interval, check_scores, confusion, wilson
+from fauxto.vocabulary import OVER_ONE
 
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
 # Operating points that are looked for: name -> highest false-alarm rate on validation, in percent.
 POINTS = {"fpr1": 1, "fpr5": 5}
-# The upper end of a half-open range that takes in p_fake = 1.
-_OVER_ONE = math.nextafter(1.0, 2.0)
 
 
 def to_p_fake(logits: np.ndarray, *, temperature: float) -> np.ndarray:
@@ -141,7 +140,7 @@ def unsure_band(is_fake: np.ndarray, p_fake: np.ndarray, *, alpha: float, thresh
     t_real = _conformal_quantile(p_fake[~is_fake], alpha)
     t_fake = -_conformal_quantile(-p_fake[is_fake], alpha)
     # A label stays possible on the quantile itself; the range is half open, so that it must end one number later.
-    low, high = min(max(t_fake, 0.0), threshold), min(float(np.nextafter(t_real, np.inf)), _OVER_ONE)
+    low, high = min(max(t_fake, 0.0), threshold), min(float(np.nextafter(t_real, np.inf)), OVER_ONE)
     return float(low), max(high, float(threshold))
 
 

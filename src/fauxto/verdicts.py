@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,11 +9,10 @@ from typing import Any
 import numpy as np
 
 from fauxto.errors import DetectorError, UsageError
-from fauxto.vocabulary import Kind, Reason, Verdict
+from fauxto.vocabulary import OVER_ONE, Kind, Reason, Verdict
 
 MEASURED_ON = "measured_on"  # a text beside the points
 MAX_POINTS = 16  # a card from a stranger must not make us work without end
-_OVER_ONE = math.nextafter(1.0, 2.0)
 
 
 @dataclass(frozen=True)
@@ -116,7 +114,7 @@ def _own_rule(card: Mapping[str, Any]) -> tuple[VerdictRule, bool]:
     threshold = float(card["threshold"])
     band = card.get("unsure", {"low": threshold, "high": threshold, "alpha": 0.5})
     rule = VerdictRule(threshold, float(band["low"]), float(band["high"]))
-    in_order = 0 <= rule.low <= threshold <= rule.high <= _OVER_ONE and threshold <= 1
+    in_order = 0 <= rule.low <= threshold <= rule.high <= OVER_ONE and threshold <= 1
     return rule, in_order and 0 < float(band["alpha"]) < 1
 
 

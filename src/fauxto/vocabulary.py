@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from enum import Enum, IntEnum
 from typing import NamedTuple
+
+# The upper end of a half-open range of probabilities that takes in 1.
+OVER_ONE = math.nextafter(1.0, 2.0)
 
 
 class Label(IntEnum):

@@ -32,6 +32,7 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Decides split, first weights, order and augmentation.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
     name: Annotated[str, typer.Option(help="The detector's name on its card; the folder's name by default.")] = "",
+    init: Annotated[str | None, typer.Option(help="Detector whose weights training begins with: folder, run or name.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the interrupted run in --out.")] = False,
     skip_broken: SkipBroken = False,
 ) -> None:
@@ -44,6 +45,7 @@ def train(
       fauxto train --data cifake.tar.xz --out runs/notebook --resume
       fauxto train --data cifake.tar.xz --out runs/fast --preset fast
       fauxto train --data photos --out runs/quick --subset 0.25 --set patience=2
+      fauxto train --data mine --out runs/mine --preset best --init cifake --learning-rate 0.005
     """
     options = {
         "split": split, "stem": stem, "subset": subset, "limit": limit, "max_epochs": max_epochs,
@@ -60,7 +62,7 @@ def train(
     from fauxto.training import leave_processes
     from fauxto.training import train as train_detector
 
-    folder = train_detector(store, resolved, out, resume=resume, name=name, note=note_of(store))
+    folder = train_detector(store, resolved, out, init=init, resume=resume, name=name, note=note_of(store))
     leave_processes()
     typer.echo(folder)
 

@@ -13,11 +13,12 @@ import numpy as np
 from PIL import Image
 
 from fauxto import detector as detectors
-from fauxto.checkpoint import WEIGHTS, load_tensors, read_card, verified
+from fauxto.checkpoint import WEIGHTS
 from fauxto.config import nearest
 from fauxto.detector import Detector, ImageLike
-from fauxto.errors import ConfigError, DetectorError, UsageError, missing_extra
+from fauxto.errors import DetectorError, UsageError, missing_extra
 from fauxto.explain import pictures
+from fauxto.networks import load_network
 from fauxto.preprocess import fit_square, to_network_input
 from fauxto.runs import whole_folder, write_json
 from fauxto.vocabulary import Label
@@ -242,23 +243,6 @@ def explain_image(
     """Explain one image with a loaded explainer or a detector folder; everything else as ``Explainer.explain``."""
     explainer = where if isinstance(where, Explainer) else Explainer.load(where)
     return explainer.explain([image], target=target, layer=layer)[0]
-
-
-def load_network(detector_folder: str | Path) -> tuple[nn.Module, dict[str, Any]]:
-    """Return a detector's network, on the CPU and in evaluation mode, and its card.
-
-    Raises:
-        DetectorError: The folder is no detector, a checksum is wrong, or weights and card do not fit together.
-    """
-    folder = Path(detector_folder)
-    card = read_card(folder)
-    tensors, _ = load_tensors(verified(folder, card, WEIGHTS))
-    try:
-        network = factory.build(**card["model"])
-        network.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in tensors.items()})
-    except (ConfigError, KeyError, TypeError, RuntimeError) as error:
-        raise DetectorError(f"card and weights in {folder} do not fit together ({error}): copy the detector again") from error
-    return network.eval(), card
 
 
 def grad_cam(network: nn.Module, inputs: torch.Tensor, targets: Sequence[str], *, layer: str) -> np.ndarray:

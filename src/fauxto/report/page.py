@@ -67,7 +67,7 @@ def _context(report: Report) -> dict[str, Any]:
         "measured_on": report.card.get("operating_points", {}).get(MEASURED_ON, "validation images"),
         "mistakes": [_gallery(label, report) for label in ("real", "fake")],
         "trained_on": trained_on,
-        "generators": ", ".join(trained_on.get("generators", [])),
+        "generators": ", ".join(map(str, trained_on["generators"])) if isinstance(trained_on.get("generators"), list) else "",
         "scope": report.card.get("scope", {}),
         "found": [(column.name, [(row, text(row.found, "%")) for row in column.generators]) for column in report.columns],
         "packages": report.environment.get("packages", {}),

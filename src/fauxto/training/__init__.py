@@ -10,6 +10,7 @@ from fauxto.errors import DataError, missing_extra
 try:
     import torch
     from lightning_fabric import Fabric
+    from torch import nn
 except ImportError as error:
     raise missing_extra("train", error.name or "torch") from error
 
@@ -18,6 +19,7 @@ from fauxto.data.loaders import n_steps
 from fauxto.data.splits import Split, make_split
 from fauxto.data.store import Store
 from fauxto.models import factory
+from fauxto.training.beginning import begun_from, first_network
 from fauxto.training.finish import write_detector
 from fauxto.training.folder import open_run
 from fauxto.training.logs import EpochBar
@@ -30,7 +32,15 @@ __all__ = ["fit", "keep_large_blocks", "leave_processes", "train"]
 
 
 def train(
-    store: Store, config: TrainConfig, folder: Path, *, resume: bool = False, shown: bool = True, name: str = "", note: str = ""
+    store: Store,
+    config: TrainConfig,
+    folder: Path,
+    *,
+    init: str | Path | None = None,
+    resume: bool = False,
+    shown: bool = True,
+    name: str = "",
+    note: str = "",
 ) -> Path:
     """Train a detector.
 
@@ -38,6 +48,7 @@ def train(
         store: Decoded images.
         config: What to do.
         folder: Run folder; new, or with ``resume`` the one of an interrupted run.
+        init: Detector whose weights training begins with, as ``Detector.load`` takes it; None begins with random ones.
         resume: Go on where an interrupted run was; on the CPU the result is bit-identical to an uninterrupted run.
         shown: Show progress on stderr.
         name: The detector's name on its card; the folder's name by default.
@@ -47,17 +58,22 @@ def train(
         The detector folder, ``folder / "detector"``.
 
     Raises:
-        UsageError: The folder is taken, or the interrupted run had another configuration or other data.
+        UsageError: The folder is taken, the interrupted run had another configuration or other data, or ``init`` has another
+            network or knows this run's validation or test images.
+        DetectorError: ``init`` is no detector, or a damaged one.
         DivergedError: The loss became NaN; the last good checkpoint stays.
         TrainingError: The device is not there, or the interrupted run's state is damaged.
         DataError: The split cannot be made, or there are too few images.
         DiskFullError: There was no room; the last good checkpoint stays.
     """
     split = make_split(store, config)
+    begun = begun_from(init, store, split)
     fabric = open_fabric(config)
     _check_enough(split, config, fabric)
-    on_first(fabric, lambda: open_run(fabric, folder, store, split, config, resume=resume))
-    loop = _loop(fabric, store, split, config, folder, shown=shown)
+    network = first_network(config, init)
+    on_first(fabric, lambda: open_run(fabric, folder, store, split, config, begun=begun, resume=resume))
+    loop = _loop(fabric, network, store, split, config, folder, shown=shown)
+    loop.begun_from = begun
     position = load_state(folder, loop.kept(), loop.optimizer.optimizer) if resume else Position()
     loop.run(position)
     load_best(folder, loop.answering)
@@ -89,7 +105,7 @@ def fit(
     fabric = open_fabric(config)
     _check_enough(split, config, fabric)
     on_first(fabric, lambda: open_run(fabric, folder, store, split, config, resume=False))
-    loop = _loop(fabric, store, split, config, folder, shown=False)
+    loop = _loop(fabric, first_network(config, None), store, split, config, folder, shown=False)
     loop.on_epoch, loop.keeps_weights = on_epoch, False
     position = Position()
     loop.run(position)
@@ -105,9 +121,10 @@ def _finish(loop: Loop, position: Position, *, name: str, note: str) -> Path:
     return folder
 
 
-def _loop(fabric: Fabric, store: Store, split: Split, config: TrainConfig, folder: Path, *, shown: bool) -> Loop:
-    layout = torch.channels_last if config.channels_last else torch.contiguous_format
-    network = factory.build(config.model, **factory.options(config)).to(memory_format=layout)
+def _loop(
+    fabric: Fabric, network: nn.Module, store: Store, split: Split, config: TrainConfig, folder: Path, *, shown: bool
+) -> Loop:
+    network = network.to(memory_format=torch.channels_last if config.channels_last else torch.contiguous_format)
     optimizer = build_optimizer(network, config)
     averaged = averaged_copy(network, decay=config.ema_decay).to(fabric.device) if config.ema_decay else None
     model, optimizer = fabric.setup(network, optimizer)

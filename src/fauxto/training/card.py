@@ -65,7 +65,7 @@ def _trained_on(loop: Loop, position: Position, note: str) -> dict[str, Any]:
         "generators": sorted({store.records[at].generator for at in split.train} - {""}),
         "best_epoch": position.best_epoch,
         "config": configs.to_dict(loop.config),
-    }
+    } | ({"begun_from": loop.begun_from} if loop.begun_from else {})
 
 
 def _operating_points(is_fake: np.ndarray, p_fake: np.ndarray) -> dict[str, Any]:

@@ -20,14 +20,23 @@ from fauxto.training.processes import device_name, precision_of
 RUN, CONFIG = "run.json", "config.toml"
 
 
-def open_run(fabric: Fabric, folder: Path, store: Store, split: Split, config: TrainConfig, *, resume: bool) -> None:
+def open_run(
+    fabric: Fabric,
+    folder: Path,
+    store: Store,
+    split: Split,
+    config: TrainConfig,
+    *,
+    begun: dict[str, Any] | None = None,
+    resume: bool,
+) -> None:
     """Make the run folder, or check that it is this run's; config.toml comes last and says that a run has begun.
 
     Raises:
         UsageError: The folder is taken, or with ``resume`` not that of a run with this configuration, data and split.
         DiskFullError: There was no room.
     """
-    about = _about(fabric, store, split) | {"precision": precision_of(config)}
+    about = _about(fabric, store, split) | {"precision": precision_of(config), "begun_from": begun}
     if resume and (folder / CONFIG).is_file():
         _check_same_config(folder, config)
         _check_same_run(folder, about)
@@ -76,6 +85,9 @@ def _check_same_run(folder: Path, about: dict[str, Any]) -> None:
         raise UsageError(f"{folder / RUN} cannot be read ({error}): start anew with another --out") from error
     if before.get("store") != about["store"]:
         raise UsageError(f"{folder} was started with other data: give the same --data, or a new --out")
+    if before.get("begun_from") != about["begun_from"]:
+        name = (before.get("begun_from") or {}).get("name")
+        raise UsageError(f"{folder} began with {f'the weights of {name}' if name else 'random weights'}: give the same --init")
     n_before, n_now = before.get("n_processes", 1), about["n_processes"]
     if n_before != n_now:
         raise UsageError(f"{folder} was started with {n_before} processes, now there are {n_now}: take as many as before")

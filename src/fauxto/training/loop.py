@@ -42,6 +42,7 @@ class Loop:
         averaged: The moving average of the weights, which then answers in the network's place; None without.
         folder: The run folder.
         on_epoch: Called after each epoch; what it raises ends the run.
+        begun_from: What the card says of the detector whose weights came first; None where chance did.
         keeps_weights: Whether the run can be resumed and ends in a detector; a tuning trial does neither and writes no weights.
     """
 
@@ -56,6 +57,7 @@ class Loop:
     folder: Path
     bar: logs.EpochBar
     on_epoch: Callable[[Position], None] | None = None
+    begun_from: dict[str, Any] | None = None
     keeps_weights: bool = True
 
     @property

@@ -1,0 +1,36 @@
+"""A detector folder back to its PyTorch network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fauxto.checkpoint import WEIGHTS, load_tensors, read_card, verified
+from fauxto.errors import ConfigError, DetectorError, missing_extra
+
+try:
+    import torch
+    from torch import nn
+
+    from fauxto.models import factory
+except ImportError as error:
+    raise missing_extra("train", error.name or "torch") from error
+
+
+def load_network(detector_folder: str | Path) -> tuple[nn.Module, dict[str, Any]]:
+    """Return a detector's network, on the CPU and in evaluation mode, and its card.
+
+    Raises:
+        DetectorError: The folder is no detector, a checksum is wrong, or weights and card do not fit together.
+    """
+    folder = Path(detector_folder)
+    card = read_card(folder)
+    tensors, _ = load_tensors(verified(folder, card, WEIGHTS))
+    try:
+        network = factory.build(**card["model"])
+        network.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in tensors.items()})
+    except (ConfigError, KeyError, TypeError, RuntimeError) as error:
+        raise DetectorError(f"card and weights in {folder} do not fit together ({error}): copy the detector again") from error
+    return network.eval(), card

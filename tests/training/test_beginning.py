@@ -1,0 +1,78 @@
+"""training.beginning: first weights from chance or from a detector, and what that detector must not have seen."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from fauxto.checkpoint import WEIGHTS, load_tensors, read_card
+from fauxto.config import preset
+from fauxto.data.splits import make_split
+from fauxto.errors import DetectorError, UsageError
+from fauxto.runs import sha256_of
+from fauxto.training import train
+from fauxto.training.beginning import begun_from, first_network
+
+pytestmark = pytest.mark.usefixtures("tiny")
+CONFIG = preset("notebook", batch_size=8, max_epochs=1, n_threads=1)
+
+
+def test_without_a_detector_chance_begins():
+    torch.manual_seed(0)
+    one = first_network(CONFIG, None)
+    torch.manual_seed(1)
+    assert not torch.equal(one.conv.weight, first_network(CONFIG, None).conv.weight)
+
+
+def test_training_goes_on_from_the_weights_of_a_detector(reference, store, tmp_path):
+    # So small a step that what comes out is what went in.
+    detector = train(store, dataclasses.replace(CONFIG, learning_rate=1e-12), tmp_path / "on", init=reference, shown=False)
+    before, after = (load_tensors(folder / WEIGHTS)[0] for folder in (reference / "detector", detector))
+    for name in ("conv.weight", "last.weight", "last.bias"):
+        assert np.allclose(before[name], after[name], atol=1e-6)
+    told = read_card(detector)["trained_on"]["begun_from"]
+    assert told["name"] == "reference"
+    assert told["weights"] == sha256_of(reference / "detector" / WEIGHTS)
+    assert told["trained_on"]["config"]["max_epochs"] == 2
+    assert "begun_from" not in read_card(reference / "detector")["trained_on"]
+
+
+def test_a_resumed_run_must_have_begun_with_the_same_weights(reference, store, tmp_path):
+    folder = tmp_path / "on"
+    train(store, CONFIG, folder, init=reference, shown=False)
+    assert json.loads((folder / "run.json").read_text())["begun_from"]["name"] == "reference"
+    with pytest.raises(UsageError, match="began with the weights of reference: give the same --init"):
+        train(store, CONFIG, folder, resume=True, shown=False)
+    assert train(store, CONFIG, folder, init=reference, resume=True, shown=False) == folder / "detector"
+    with pytest.raises(UsageError, match="began with random weights"):
+        train(store, dataclasses.replace(CONFIG, max_epochs=2), reference, init=folder, resume=True, shown=False)
+
+
+def test_a_detector_that_knows_the_validation_or_test_images_is_refused(reference, store, tmp_path):
+    for config, part in (
+        (dataclasses.replace(CONFIG, seed=1), "validation"),
+        (preset("notebook", split="notebook"), "validation"),
+    ):
+        with pytest.raises(UsageError, match=rf"trained on \d+ of this run's {part} images.*--seed 0"):
+            train(store, config, tmp_path / "on", init=reference, shown=False)
+    assert not (tmp_path / "on").exists()
+
+
+def test_of_other_data_nothing_is_said(reference, store, tmp_path, monkeypatch):
+    monkeypatch.setattr("fauxto.training.beginning.fingerprint", lambda *_: "others")
+    split = make_split(store, dataclasses.replace(CONFIG, seed=1))
+    about = begun_from(reference, store, split)
+    assert about is not None
+    assert about["trained_on"]["best_epoch"] in (1, 2)
+
+
+def test_another_network_is_refused(reference, store, tmp_path):
+    with pytest.raises(UsageError, match="the configuration asks for"):
+        train(store, dataclasses.replace(CONFIG, stem="cifar"), tmp_path / "on", init=reference, shown=False)
+    with pytest.raises(DetectorError, match="there is no detector"):
+        train(store, CONFIG, tmp_path / "on", init=tmp_path / "nothing", shown=False)
+    assert not (tmp_path / "on").exists()
