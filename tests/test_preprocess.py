@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from fauxto.errors import DetectorError
-from fauxto.preprocess import PreprocessSpec, fit_square, to_network_input
+from fauxto.perturb import perturbed
+from fauxto.preprocess import PreprocessSpec, fit_square, normalised, recoded, to_network_input
 
 GOOD = {"size": 32, "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}
 
@@ -116,3 +117,42 @@ def test_an_image_gives_the_same_alone_and_in_a_batch():
     together = to_network_input(images, PreprocessSpec())
     for number in range(2):
         np.testing.assert_array_equal(to_network_input(images[number : number + 1], PreprocessSpec())[0], together[number])
+
+
+# ---------------------------------------------------------------- recoding
+
+
+def textured(n: int, *, noise: float) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    smooth = 120 + 40 * np.sin(np.linspace(0, 6, 32))[:, None, None] * np.ones((1, 32, 3))
+    return np.clip(smooth + rng.normal(0, noise, (n, 32, 32, 3)), 0, 255).astype(np.uint8)
+
+
+def test_recoding_shows_the_network_what_a_jpeg_file_would():
+    images = textured(3, noise=4)
+    spec = PreprocessSpec(recode=75)
+    saved = perturbed(images, "jpeg-75")
+    assert not np.array_equal(saved, images)
+    np.testing.assert_array_equal(recoded(images, spec), saved)
+    np.testing.assert_array_equal(to_network_input(images, spec), normalised(saved, spec))
+    np.testing.assert_array_equal(recoded(images, PreprocessSpec()), images)
+
+
+def test_recoding_leaves_an_image_alone_that_it_would_change_too_much():
+    images = np.concatenate([textured(1, noise=4), textured(1, noise=40)])
+    found = recoded(images, PreprocessSpec(recode=75))
+    np.testing.assert_array_equal(found[0], perturbed(images, "jpeg-75")[0])
+    np.testing.assert_array_equal(found[1], images[1])
+    every = recoded(images, PreprocessSpec(recode=75, recode_limit=255))
+    np.testing.assert_array_equal(every, perturbed(images, "jpeg-75"))
+    assert recoded(images[:0], PreprocessSpec(recode=75)).shape == (0, 32, 32, 3)
+
+
+def test_a_card_from_before_recoding_is_read_and_a_wrong_one_refused():
+    card = {"size": 32, "mean": [0.5] * 3, "std": [0.5] * 3}
+    assert PreprocessSpec.from_dict(card).recode == 0
+    spec = PreprocessSpec(recode=75)
+    assert PreprocessSpec.from_dict(spec.to_dict()) == spec
+    for wrong in ({"recode": 101}, {"recode": "75"}, {"recode": True}, {"recode_limit": -1}, {"recode_limit": float("nan")}):
+        with pytest.raises(DetectorError, match="makes no sense"):
+            PreprocessSpec.from_dict(card | wrong)

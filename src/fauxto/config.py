@@ -42,6 +42,7 @@ class TrainConfig:
         crop: Side of the random cut-out that the network sees at first, in pixels; 0 shows whole images from the beginning. It
             costs less, and a fully convolutional network does not mind.
         crop_share: Share of the epochs in which it sees cut-outs.
+        recode: JPEG quality at which every image is saved before the network sees it, later too; 0 leaves images as they are.
         perturb_share: Share of training images that are compressed, blurred, resized and so on (``fauxto.perturb``).
         max_epochs: Where training ends at the latest.
         patience: Epochs without a better validation loss before training stops.
@@ -77,6 +78,7 @@ class TrainConfig:
     shift: int = bounded(0, low=0, high=16)
     crop: int = bounded(0, low=0, high=4096)
     crop_share: float = bounded(0.5, low=0, high=1)
+    recode: int = bounded(0, low=0, high=100)
     perturb_share: float = bounded(0.0, low=0, high=1)
     max_epochs: int = bounded(30, low=1, high=100_000)
     patience: int = bounded(3, low=1)

@@ -215,6 +215,16 @@ def test_the_first_epochs_show_cutouts_and_the_others_whole_images(store, positi
     assert (windows == cutout).all(axis=(3, 4, 5)).any(), "some 24x24 window of some image, colours and order kept"
 
 
+def test_an_image_is_recoded_whole_and_cut_out_afterwards(store, positions):
+    spec = PreprocessSpec(recode=30)
+    config = TrainConfig(batch_size=8, crop=24, max_epochs=4, horizontal_flip=0)
+    cutout = next(iter(train_batches(store, positions, spec, config, epoch=0)))[0][0].numpy()
+    whole = network_input(store, positions, spec)
+    assert not np.array_equal(whole, network_input(store, positions, SPEC))
+    windows = np.lib.stride_tricks.sliding_window_view(whole, (3, 24, 24), axis=(1, 2, 3))[:, 0]
+    assert (windows == cutout).all(axis=(3, 4, 5)).any()
+
+
 def test_nothing_is_augmented_unless_it_is_asked_for(store, positions):
     images = squares(store, positions, SPEC)
     config = TrainConfig(horizontal_flip=0)

@@ -14,7 +14,7 @@ from fauxto.config import TrainConfig
 from fauxto.data.splits import Positions
 from fauxto.data.store import Store
 from fauxto.perturb import training_perturbed
-from fauxto.preprocess import PreprocessSpec, fit_square, to_network_input
+from fauxto.preprocess import PreprocessSpec, fit_square, normalised, recoded, to_network_input
 
 T = TypeVar("T")
 
@@ -66,10 +66,10 @@ def train_batches(
     def batch(step: int) -> tuple[torch.Tensor, torch.Tensor]:
         mine = order[step * together : (step + 1) * together][rank::world_size]
         rng = np.random.default_rng([config.seed, epoch, step, rank])
-        images = augmented(squares(store, mine, spec), config, rng)
+        images = recoded(augmented(squares(store, mine, spec), config, rng), spec)  # whole: a cut-out lies off the codec's grid
         if 0 < config.crop < spec.size and epoch < round(config.crop_share * config.max_epochs):
             images = cropped(images, rng.integers(0, spec.size - config.crop + 1, (len(images), 2)), size=config.crop)
-        return torch.from_numpy(to_network_input(images, spec)), torch.from_numpy(store.is_fake[mine].astype(np.float32))
+        return torch.from_numpy(normalised(images, spec)), torch.from_numpy(store.is_fake[mine].astype(np.float32))
 
     steps = range(first_step, n_steps(len(order), batch_size=config.batch_size, world_size=world_size))
     yield from _made_ahead(batch, steps, n_workers=n_workers) if n_workers else map(batch, steps)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from fauxto.config import TrainConfig, nearest
@@ -71,6 +71,16 @@ def options(config: TrainConfig) -> dict[str, Any]:
         {'stem': 'cifar'}
     """
     return {key: getattr(config, key) for key in blueprint(config.model).options}
+
+
+def preprocess_spec(config: TrainConfig) -> PreprocessSpec:
+    """Return what a configuration's network sees of an image.
+
+    Example:
+        >>> preprocess_spec(TrainConfig(recode=75)).recode
+        75
+    """
+    return replace(blueprint(config.model).preprocess, recode=config.recode)
 
 
 def build(name: str, **options: Any) -> nn.Module:

@@ -128,7 +128,7 @@ def _loop(
     optimizer = build_optimizer(network, config)
     averaged = averaged_copy(network, decay=config.ema_decay).to(fabric.device) if config.ema_decay else None
     model, optimizer = fabric.setup(network, optimizer)
-    spec = factory.blueprint(config.model).preprocess
+    spec = factory.preprocess_spec(config)
     bar = EpochBar(shown=shown and fabric.is_global_zero)
     return Loop(fabric, model, optimizer, averaged, store, split, spec, config, folder, bar)
 
