@@ -26,23 +26,23 @@ STANDARD: tuple[str, ...] = (
 # What training draws from: weight, kind, lowest and highest severity, how it is drawn (evenly, evenly in its logarithm, whole).
 Policy = tuple[tuple[float, str, float, float, str], ...]
 TRAINING: Policy = (
-    (0.26, "jpeg", 30, 95, "whole"),
+    (0.28, "jpeg", 30, 95, "whole"),
     (0.10, "jpeg444", 30, 95, "whole"),
-    (0.14, "blur", 0.3, 1.2, "even"),
-    (0.28, "noise", 0.02, 0.13, "log"),
-    (0.05, "resize_any", 0.5, 0.95, "even"),
-    (0.05, "resize_any", 1.2, 2.0, "even"),
+    (0.08, "blur", 0.3, 1.1, "even"),
+    (0.33, "noise", 0.01, 0.13, "even"),
+    (0.04, "resize_any", 0.5, 0.95, "even"),
+    (0.04, "resize_any", 1.2, 2.0, "even"),
     (0.05, "webp_fast", 40, 95, "whole"),
     (0.03, "crop_any", 0.75, 0.97, "even"),
-    (0.015, "brightness", 0.8, 1.25, "log"),
-    (0.015, "contrast", 0.8, 1.25, "log"),
-    (0.010, "saturation", 0.8, 1.25, "log"),
+    (0.02, "brightness", 0.8, 1.25, "log"),
+    (0.02, "contrast", 0.8, 1.25, "log"),
+    (0.01, "saturation", 0.8, 1.25, "log"),
 )
 # Images often go through two hands, and the last one mostly writes a JPEG.
 TRAINING_AGAIN: Policy = (
     (0.42, "jpeg", 30, 95, "whole"),
     (0.18, "jpeg444", 30, 95, "whole"),
-    (0.10, "blur", 0.3, 1.2, "even"),
+    (0.10, "blur", 0.3, 1.1, "even"),
     (0.30, "noise", 0.02, 0.13, "log"),
 )
 AGAIN_SHARE = 0.15  # of the perturbed images get a second one
