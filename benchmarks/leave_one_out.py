@@ -38,7 +38,7 @@ from fauxto.explain.cam import Explainer
 from fauxto.metrics import Interval, accuracy, all_metrics, false_alarm_rate
 from fauxto.models import nets
 from fauxto.networks import load_network
-from fauxto.preprocess import to_network_input
+from fauxto.preprocess import normalised
 from fauxto.runs import cache_folder, sha256_of, write_text
 from fauxto.training import loop, optimizers
 from fauxto.training.logs import EpochBar
@@ -182,7 +182,8 @@ def mixed_batch(material: Material, joined: Positions, rng: np.random.Generator)
     others = joined[balanced(material.generator[joined], n_joined, rng)]
     images = np.concatenate([loaders.squares(store, own, spec), material.images[others]])
     labels = (np.arange(n) >= n // 2).astype(np.float32)
-    return torch.from_numpy(to_network_input(loaders.augmented(images, material.config, rng), spec)), torch.from_numpy(labels)
+    images = loaders.augmented(images, spec, material.config, rng)
+    return torch.from_numpy(normalised(images, spec)), torch.from_numpy(labels)
 
 
 def balanced(names: np.ndarray, n: int, rng: np.random.Generator) -> Positions:

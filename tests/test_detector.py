@@ -221,3 +221,21 @@ def test_check_works_where_torch_is_not_installed(run_folder: Path, image_folder
     done = subprocess.run(call, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode in (0, 10), done.stderr
     assert json.loads(done.stdout)["images"][0]["image"] == str(image)
+
+
+def test_a_mirrored_detector_answers_alike_for_both_mirror_images(copied: Path, store: Store) -> None:
+    images = [store.image(at) for at in range(5)]
+    plain = Detector.load(copied)
+    one, other = plain.logits(images), plain.logits([image[:, ::-1] for image in images])
+    assert np.abs(one - other).max() > 1e-3
+    preprocessing = json.loads((copied / "card.json").read_text())["preprocessing"]
+    change_card(copied, preprocessing=preprocessing | {"mirrored": True})
+    both = Detector.load(copied)
+    np.testing.assert_allclose(both.logits(images), (one + other) / 2, atol=1e-4)
+    np.testing.assert_allclose(both.logits([image[:, ::-1] for image in images]), both.logits(images), atol=1e-4)
+    evidence = both.evidence(images[0])
+    assert evidence.mean() == pytest.approx(both.logits(images[:1])[0], abs=1e-4)
+    np.testing.assert_allclose(both.evidence(images[0][:, ::-1]), evidence[:, ::-1], atol=1e-4)
+    change_card(copied, preprocessing=preprocessing | {"mirrored": 1})
+    with pytest.raises(DetectorError, match="makes no sense"):
+        Detector.load(copied)

@@ -43,6 +43,7 @@ class TrainConfig:
             costs less, and a fully convolutional network does not mind.
         crop_share: Share of the epochs in which it sees cut-outs.
         recode: JPEG quality at which every image is saved before the network sees it, later too; 0 leaves images as they are.
+        mirrored: Whether the finished detector asks its network about an image and its mirror image, and answers with the mean.
         perturb_share: Share of training images that are compressed, blurred, resized and so on (``fauxto.perturb``).
         max_epochs: Where training ends at the latest.
         patience: Epochs without a better validation loss before training stops.
@@ -79,6 +80,7 @@ class TrainConfig:
     crop: int = bounded(0, low=0, high=4096)
     crop_share: float = bounded(0.5, low=0, high=1)
     recode: int = bounded(0, low=0, high=100)
+    mirrored: bool = False
     perturb_share: float = bounded(0.0, low=0, high=1)
     max_epochs: int = bounded(30, low=1, high=100_000)
     patience: int = bounded(3, low=1)
@@ -108,7 +110,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "notebook-cifar-stem": {"stem": "cifar"},
     # Patience as long as the run: a learning rate that still falls is no reason to stop.
     "fast": _FAST | {"max_epochs": 10, "patience": 10},
-    "best": _FAST | {"max_epochs": 20, "patience": 20, "perturb_share": 0.5, "shift": 1},
+    "best": _FAST | {"max_epochs": 20, "patience": 20, "perturb_share": 0.5, "shift": 1, "recode": 75, "mirrored": True},
 }
 
 

@@ -219,10 +219,13 @@ class Detector:
             yield next(answers) if isinstance(item, _Prepared) else item
 
     def _run(self, squares: np.ndarray, output: str) -> np.ndarray:
-        inputs = {"images": to_network_input(squares, self.spec)}
-        session = self._session
+        images, session = to_network_input(squares, self.spec), self._session
         try:
-            return np.asarray(session.run([output], inputs)[0])
+            found = np.asarray(session.run([output], {"images": images})[0])
+            if self.spec.mirrored:
+                other = np.asarray(session.run([output], {"images": np.ascontiguousarray(images[..., ::-1])})[0])
+                found = (found + (other if output == "logit" else other[..., ::-1])) / 2
+            return found
         except Exception as error:  # ONNX Runtime raises its own, undocumented classes
             raise DetectorError(f"{self.folder / MODEL} does not fit its card ({error}): export the detector again") from error
 

@@ -27,6 +27,7 @@ class PreprocessSpec:
             image that was never compressed shows it nothing that they did not. 0 leaves images as they are.
         recode_limit: An image that this would change by more, root mean square in levels of 255, is left as it is: what would
             be lost in strong noise is more than what would be matched.
+        mirrored: Whether the network is asked about the mirror image too; the answer is then the mean of both.
     """
 
     size: int = 32
@@ -34,6 +35,7 @@ class PreprocessSpec:
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
     recode: int = 0
     recode_limit: float = RECODE_LIMIT
+    mirrored: bool = False
 
     @staticmethod
     def from_dict(values: dict[str, object]) -> PreprocessSpec:
@@ -49,15 +51,16 @@ class PreprocessSpec:
         try:
             mean, std = (tuple(float(v) for v in values[key]) for key in ("mean", "std"))  # type: ignore[attr-defined]
             size, recode = values["size"], values.get("recode", 0)
+            mirrored = values.get("mirrored", False)
             limit = float(values.get("recode_limit", RECODE_LIMIT))  # type: ignore[arg-type]
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise DetectorError(f"the card's preprocessing cannot be read ({error!r}): export the detector again") from error
         is_square = type(size) is int and 1 <= size <= MAX_SIZE
         is_scale = len(mean) == len(std) == 3 and np.isfinite([*mean, *std]).all() and min(std) > 0
         is_codec = type(recode) is int and 0 <= recode <= 100 and 0 <= limit <= 255
-        if not (is_square and is_scale and is_codec):
+        if not (is_square and is_scale and is_codec and isinstance(mirrored, bool)):
             raise DetectorError(f"the card's preprocessing makes no sense ({values}): export the detector again")
-        return PreprocessSpec(size, mean, std, recode, limit)  # type: ignore[arg-type]
+        return PreprocessSpec(size, mean, std, recode, limit, mirrored)  # type: ignore[arg-type]
 
     def to_dict(self) -> dict[str, object]:
         """Return plain values, ready for JSON."""

@@ -228,13 +228,13 @@ def test_an_image_is_recoded_whole_and_cut_out_afterwards(store, positions):
 def test_nothing_is_augmented_unless_it_is_asked_for(store, positions):
     images = squares(store, positions, SPEC)
     config = TrainConfig(horizontal_flip=0)
-    np.testing.assert_array_equal(augmented(images, config, np.random.default_rng(0)), images)
+    np.testing.assert_array_equal(augmented(images, SPEC, config, np.random.default_rng(0)), images)
 
 
 def test_about_as_many_images_are_perturbed_as_was_asked_for(store, positions):
     images = np.concatenate([squares(store, positions, SPEC)] * 10)
     config = TrainConfig(horizontal_flip=0, perturb_share=0.5)
-    found = augmented(images, config, np.random.default_rng(0))
+    found = augmented(images, SPEC, config, np.random.default_rng(0))
     share = (found != images).any(axis=(1, 2, 3)).mean()
     assert abs(share - 0.5) < 4 * 0.5 / np.sqrt(len(images)), "beyond four standard deviations"
 

@@ -66,7 +66,7 @@ def train_batches(
     def batch(step: int) -> tuple[torch.Tensor, torch.Tensor]:
         mine = order[step * together : (step + 1) * together][rank::world_size]
         rng = np.random.default_rng([config.seed, epoch, step, rank])
-        images = recoded(augmented(squares(store, mine, spec), config, rng), spec)  # whole: a cut-out lies off the codec's grid
+        images = augmented(squares(store, mine, spec), spec, config, rng)
         if 0 < config.crop < spec.size and epoch < round(config.crop_share * config.max_epochs):
             images = cropped(images, rng.integers(0, spec.size - config.crop + 1, (len(images), 2)), size=config.crop)
         return torch.from_numpy(normalised(images, spec)), torch.from_numpy(store.is_fake[mine].astype(np.float32))
@@ -75,13 +75,17 @@ def train_batches(
     yield from _made_ahead(batch, steps, n_workers=n_workers) if n_workers else map(batch, steps)
 
 
-def augmented(images: np.ndarray, config: TrainConfig, rng: np.random.Generator) -> np.ndarray:
-    """Return images mirrored, moved and perturbed as the configuration says: uint8, shape (n, size, size, 3), as they came."""
+def augmented(images: np.ndarray, spec: PreprocessSpec, config: TrainConfig, rng: np.random.Generator) -> np.ndarray:
+    """Return images mirrored, perturbed, recoded and moved as the configuration says: uint8, shape (n, size, size, 3).
+
+    They are recoded before they are moved or cut out, while they still lie on the codec's grid, as every later image will.
+    """
     images = flipped(images, rng.random(len(images)) < config.horizontal_flip)
-    if config.shift:
-        images = shifted(images, rng.integers(-config.shift, config.shift + 1, (len(images), 2)))
     if config.perturb_share:
         images = training_perturbed(images, rng, share=config.perturb_share)
+    images = recoded(images, spec)
+    if config.shift:
+        images = shifted(images, rng.integers(-config.shift, config.shift + 1, (len(images), 2)))
     return images
 
 

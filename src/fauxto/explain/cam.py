@@ -29,7 +29,7 @@ try:
     from pytorch_grad_cam.utils.model_targets import BinaryClassifierOutputTarget
     from torch import nn
 
-    from fauxto.models import factory
+    from fauxto.models import factory, nets
 except ImportError as error:
     raise missing_extra("train", error.name or "grad-cam") from error
 
@@ -231,7 +231,8 @@ class Explainer:
 
     def _logits(self, squares: np.ndarray) -> np.ndarray:
         with torch.no_grad():
-            logits: np.ndarray = self.network(self._input(squares)).cpu().numpy()
+            said = nets.answers(self.network, self._input(squares), mirrored=self.detector.spec.mirrored)
+        logits: np.ndarray = said.cpu().numpy()
         if not np.isfinite(logits).all():
             raise DetectorError(f"the network of {self.detector.folder} answers with NaN or infinity: train the detector again")
         return logits

@@ -80,7 +80,7 @@ def preprocess_spec(config: TrainConfig) -> PreprocessSpec:
         >>> preprocess_spec(TrainConfig(recode=75)).recode
         75
     """
-    return replace(blueprint(config.model).preprocess, recode=config.recode)
+    return replace(blueprint(config.model).preprocess, recode=config.recode, mirrored=config.mirrored)
 
 
 def build(name: str, **options: Any) -> nn.Module:

@@ -15,6 +15,12 @@ except ImportError as error:
 STEMS = ("imagenet", "cifar")
 
 
+def answers(network: nn.Module, images: torch.Tensor, *, mirrored: bool) -> torch.Tensor:
+    """Return a detector's logits (n,) for images (n, 3, h, w): the network's, or the mean of those on both mirror images."""
+    logits: torch.Tensor = network(images)
+    return (logits + network(images.flip(3))) / 2 if mirrored else logits
+
+
 class ResNet18(nn.Module):
     """torchvision's ResNet-18 from scratch with one logit (He et al. 2016, arXiv 1512.03385).
 

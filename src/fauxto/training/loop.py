@@ -21,6 +21,7 @@ from fauxto.config import TrainConfig
 from fauxto.data.loaders import n_steps, network_input, train_batches
 from fauxto.data.splits import Split
 from fauxto.data.store import Store
+from fauxto.models import nets
 from fauxto.preprocess import PreprocessSpec
 from fauxto.training import logs
 from fauxto.training.optimizers import learning_rate_share, set_learning_rate
@@ -150,7 +151,7 @@ class Loop:
             part = positions[start : start + _VALIDATION_BATCH]
             images = self._placed(torch.from_numpy(network_input(self.store, part, self.spec)))
             with nullcontext() if exact else fabric.autocast():
-                answers[start : start + len(part)] = network(images).float()
+                answers[start : start + len(part)] = nets.answers(network, images, mirrored=self.spec.mirrored).float()
         return fabric.all_reduce(answers, reduce_op="sum").cpu().numpy()  # type: ignore[union-attr]
 
     def _placed(self, images: torch.Tensor) -> torch.Tensor:
