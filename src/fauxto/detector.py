@@ -12,22 +12,22 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from PIL import Image
 
 from fauxto.calibration import to_p_fake
 from fauxto.checkpoint import CARD, MODEL, read_card, verified
 from fauxto.errors import DetectorError, ImageError
-from fauxto.images import open_rgb, to_rgb
+from fauxto.images import ImageLike, to_pixels
 from fauxto.perturb import perturbed
 from fauxto.preprocess import PreprocessSpec, fit_square, to_network_input
 from fauxto.scope import Scope
 from fauxto.verdicts import VerdictRule, points_of
 from fauxto.vocabulary import Kind, Prediction, Reason, Verdict
 
-ImageLike = str | Path | bytes | Image.Image | np.ndarray
 Item = TypeVar("Item")
 BATCH_SIZE = 256
 DEFAULT = "cifake"  # the bundled detector that is used when none is named
+# Re-encoding moves no answer from here to the other side, so that nothing is gained by asking (docs/LOG.md).
+CERTAIN = 0.99
 ASSETS = Path(str(resources.files("fauxto"))) / "assets"
 
 
@@ -176,7 +176,7 @@ class Detector:
         """
         p_fake = self.p_fake(logits)
         verdicts = self.rule.verdicts(p_fake)
-        reasons = self._reasons(squares, sizes, verdicts)
+        reasons = self._reasons(squares, sizes, verdicts, p_fake)
         return [
             Prediction(p, logit, Verdict.UNSURE.value, reason.text, reason.kind.value)
             if reason
@@ -184,18 +184,21 @@ class Detector:
             for p, logit, verdict, reason in zip(p_fake.tolist(), logits.tolist(), verdicts, reasons, strict=True)
         ]
 
-    def _reasons(self, squares: np.ndarray, sizes: Sequence[tuple[int, int]], verdicts: list[str]) -> list[Reason | None]:
+    def _reasons(
+        self, squares: np.ndarray, sizes: Sequence[tuple[int, int]], verdicts: list[str], p_fake: np.ndarray
+    ) -> list[Reason | None]:
         """Return why each image is unsure, or None; the first of the reasons counts."""
         by_size = [self.scope.size_reason(*size) for size in sizes]
         reasons = [first or then for first, then in zip(by_size, self.scope.unfamiliar_reasons(squares), strict=True)]
-        self._add_flips(reasons, squares, verdicts)
+        self._add_flips(reasons, squares, verdicts, p_fake)
         by_rule = (self.rule.unsure_reason if verdict == Verdict.UNSURE else None for verdict in verdicts)
         return [first or then for first, then in zip(reasons, by_rule, strict=True)]
 
-    def _add_flips(self, reasons: list[Reason | None], squares: np.ndarray, verdicts: list[str]) -> None:
-        """Ask again, about the images re-encoded as the card names it, where the answer would be fake or real."""
+    def _add_flips(self, reasons: list[Reason | None], squares: np.ndarray, verdicts: list[str], p_fake: np.ndarray) -> None:
+        """Ask again, about the images re-encoded as the card names it, where the answer is fake or real and could turn round."""
+        could_turn = (p_fake > 1 - CERTAIN) & (p_fake < CERTAIN)
         for name in self.scope.stable_under:
-            asked = [at for at, reason in enumerate(reasons) if not reason and verdicts[at] != Verdict.UNSURE]
+            asked = [at for at, reason in enumerate(reasons) if could_turn[at] and not reason and verdicts[at] != Verdict.UNSURE]
             if not asked:
                 return
             again = self.rule.verdicts(self.p_fake(self.logits(perturbed(squares[asked], name))))
@@ -288,16 +291,3 @@ def _find(where: str | Path | None) -> Path:
         raise DetectorError(f"there is no detector at {where} ({error}): give a folder") from error
     inside = folder / "detector"
     return inside if (inside / CARD).is_file() and not (folder / CARD).is_file() else folder
-
-
-def to_pixels(image: ImageLike) -> np.ndarray:
-    """Return uint8 (h, w, 3) for anything that ``predict`` takes."""
-    if isinstance(image, np.ndarray):
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
-            raise ImageError(f"expected a uint8 array of shape (h, w, 3), got {image.dtype} {image.shape}")
-        return image
-    if isinstance(image, Image.Image):
-        return np.asarray(to_rgb(image))
-    if isinstance(image, (str, Path, bytes)):
-        return np.asarray(open_rgb(image))
-    raise ImageError(f"expected a path, bytes, a Pillow image or a uint8 array, got {type(image).__name__}")

@@ -16,6 +16,7 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from fauxto.errors import ImageError, ImageTooLargeError
 
+ImageLike = str | Path | bytes | Image.Image | np.ndarray
 MAX_PIXELS = 150_000_000
 MAX_FILE_BYTES = 512 * 1024 * 1024
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif"})
@@ -54,6 +55,23 @@ def open_rgb(source: bytes | str | Path, *, max_pixels: int = MAX_PIXELS) -> Ima
         ('RGB', (5, 4))
     """
     return decode(source, max_pixels=max_pixels).image
+
+
+def to_pixels(image: ImageLike) -> np.ndarray:
+    """Return the pixels of a path, file contents, a Pillow image or an array: uint8, shape (h, w, 3).
+
+    Raises:
+        ImageError: It is none of these, or cannot be read.
+    """
+    if isinstance(image, np.ndarray):
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+            raise ImageError(f"expected a uint8 array of shape (h, w, 3), got {image.dtype} {image.shape}")
+        return image
+    if isinstance(image, Image.Image):
+        return np.asarray(to_rgb(image))
+    if isinstance(image, (str, Path, bytes)):
+        return np.asarray(open_rgb(image))
+    raise ImageError(f"expected a path, bytes, a Pillow image or a uint8 array, got {type(image).__name__}")
 
 
 def decode(source: bytes | str | Path, *, max_pixels: int = MAX_PIXELS) -> Decoded:

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from fauxto import detector as detectors
 from fauxto.checkpoint import WEIGHTS
 from fauxto.config import nearest
-from fauxto.detector import Detector, ImageLike
+from fauxto.detector import Detector
 from fauxto.errors import DetectorError, UsageError, missing_extra
 from fauxto.explain import pictures
+from fauxto.images import ImageLike, to_pixels
 from fauxto.networks import load_network
 from fauxto.preprocess import fit_square, to_network_input
 from fauxto.runs import whole_folder, write_json
@@ -212,7 +212,7 @@ class Explainer:
 
     def _explain_batch(self, images: Sequence[ImageLike], target: str | None, layer: str) -> list[Explanation]:
         detector = self.detector
-        pixels = [detectors.to_pixels(image) for image in images]
+        pixels = [to_pixels(image) for image in images]
         squares = np.stack([fit_square(each, size=detector.spec.size) for each in pixels])
         logits = self._logits(squares)
         is_fake = detector.p_fake(logits) >= detector.threshold
