@@ -1,4 +1,4 @@
-"""From an RGB image to the network's input: numpy only, so that training and serving share one code path."""
+"""From an RGB image to the network's input: without PyTorch, so that training and serving share one code path."""
 
 from __future__ import annotations
 

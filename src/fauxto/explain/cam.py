@@ -45,7 +45,7 @@ class Explanation:
     """Where one image holds evidence for one target, and what the detector says of the image.
 
     Attributes:
-        image: uint8, shape (h, w, 3), as the network saw it.
+        image: uint8, shape (h, w, 3), in the network's size, before the card's preprocessing.
         map: float32, shape (h', w') as the layer gives it, in [0, 1]; 1 is the strongest evidence of this very map.
         peak: The map's maximum before it was scaled to 1; 0 where there is no positive evidence at all.
         target: "fake" or "real": the answer that the map speaks for.

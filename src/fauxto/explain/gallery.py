@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 STRIP_SIDE, GAP = 160, 8
 GROUPS = (("fake", "real"), ("real", "fake"), ("fake", "fake"), ("real", "real"))
-HOW_TO_READ = """Each strip: the image as the network saw it, then its overlays for target fake and target real on one scale (1 =
+HOW_TO_READ = """Each strip: the image in the network's size, then its overlays for target fake and target real on one scale (1 =
 the strongest evidence in either): a dark overlay means little evidence, and two strips cannot be compared. A map shows which
 places moved this network's answer; it does not prove that they were forged."""
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
