@@ -18,6 +18,7 @@ from fauxto.calibration import (
     MIN_TEMPERATURE,
     fit_temperature,
     log_loss,
+    log_odds,
     needed_per_class,
     operating_points,
     to_p_fake,
@@ -404,3 +405,11 @@ def test_an_impossible_threshold_or_score_is_refused():
         unsure_band(*scores([0.1], [0.9]), alpha=0.1, threshold=1.1)
     with pytest.raises(ScoreError, match="must lie in"):
         unsure_band(*scores([-3.0], [0.9]), alpha=0.1)
+
+
+def test_log_odds_by_hand_and_at_the_ends():
+    found = log_odds(np.array([0.0, 0.2, 0.5, 1.0]))
+    np.testing.assert_allclose(found[1:3], [np.log(0.25), 0], atol=1e-12)
+    assert np.isfinite(found).all()
+    assert found[0] < -600
+    assert found[3] > 36

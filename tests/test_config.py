@@ -247,3 +247,8 @@ def test_nearest_of_nothing():
 def test_a_stem_for_a_network_without_one_is_refused():
     with pytest.raises(ConfigError, match=r"stem = 'cifar' belongs to model 'resnet18', not to 'evidence'"):
         preset("best", stem="cifar")
+
+
+def test_infinity_is_refused_since_no_card_can_hold_it():
+    with pytest.raises(ConfigError, match="checkpoint_every_s"):
+        TrainConfig(checkpoint_every_s=float("inf"))

@@ -9,7 +9,7 @@ import pytest
 
 from fauxto import Detector
 from fauxto.data.store import Store
-from fauxto.errors import UsageError
+from fauxto.errors import DetectorError, UsageError
 from fauxto.scope import NAMES
 
 
@@ -160,3 +160,35 @@ def test_a_missing_operating_point_is_refused_with_those_that_are_there(run_fold
         Detector.load(run_folder).at("fpr1")
     with pytest.raises(UsageError, match="its card has fpr5"):
         by_hand(operating_points={"fpr5": {**POINT, "threshold": 0.75}}).at("fpr1")
+
+
+def test_an_operating_points_own_threshold_says_what_is_far_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fauxto.detector.perturbed", lambda images, name: 255 - images)
+    high = by_hand({"stable_under": ["jpeg-90"]}, operating_points={"fpr1": POINT | {"threshold": 0.9}}).at("fpr1")
+    # White is 10 by its logit, 7.8 above the threshold's; grey 200 is 5.7, 3.5 above it.
+    assert verdicts(high, 255, 200) == ["fake", "unsure"]
+    assert verdicts(by_hand({"stable_under": ["jpeg-90"]}), 255, 200) == ["fake", "fake"]
+
+
+class Shaped:
+    """A model that answers in another shape than its card promises."""
+
+    def __init__(self, values: np.ndarray) -> None:
+        self.values = values
+
+    def run(self, outputs: list[str], inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+        return [self.values for _ in outputs]
+
+
+@pytest.mark.parametrize("values", [np.zeros((2, 3)), np.zeros(()), np.zeros(1), np.zeros((2, 1, 1, 1)), np.array(["a", "b"])])
+def test_a_model_that_answers_in_another_shape_is_refused(values: np.ndarray) -> None:
+    detector = by_hand()
+    detector.__dict__["_session"] = Shaped(values)
+    with pytest.raises(DetectorError, match="does not fit its card"):
+        detector.predict([grey(10), grey(200)])
+
+
+def test_a_large_network_sees_fewer_images_at_once() -> None:
+    detector = by_hand(preprocessing={"size": 2048, "mean": [0.5] * 3, "std": [0.5] * 3})
+    detector.logits([grey(value) for value in range(10)])
+    assert detector._session.seen == [4, 4, 2]

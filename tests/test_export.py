@@ -136,3 +136,8 @@ def test_a_missing_exporter_is_named(cifar, monkeypatch, tmp_path):
     monkeypatch.setattr(torch.onnx, "export", missing)
     with pytest.raises(MissingExtraError, match=r"onnxscript.*fauxto\[train\]"):
         export_onnx(cifar[0], SPEC, tmp_path / MODEL)
+
+
+def test_the_model_says_nothing_of_the_machine_that_made_it(imagenet):
+    payload = imagenet[1].read_bytes()
+    assert not [word for word in (b"site-packages", b"stack_trace", b"nets.py", os.getcwd().encode()) if word in payload]

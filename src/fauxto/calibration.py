@@ -17,6 +17,17 @@ MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
 POINTS = {"fpr1": 1, "fpr5": 5}
 
 
+def log_odds(p: np.ndarray | float) -> np.ndarray:
+    """Return ln(p / (1 - p)), of 0 and 1 that of the nearest probability that has one.
+
+    Example:
+        >>> round(float(log_odds(0.75)), 6)  # ln 3
+        1.098612
+    """
+    inside = np.clip(p, 1e-300, 1 - 2**-53)
+    return np.asarray(np.log(inside) - np.log1p(-inside))
+
+
 def to_p_fake(logits: np.ndarray, *, temperature: float) -> np.ndarray:
     """Return probabilities for logits.
 

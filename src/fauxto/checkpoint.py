@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -90,12 +90,28 @@ def read_card(folder: Path) -> dict[str, Any]:
     return card
 
 
+def trainings(card: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield what a card says of its training, then of that of the detector it began with, and so on.
+
+    Example:
+        >>> [about["store"] for about in trainings({"trained_on": {"store": "b", "begun_from": {"trained_on": {"store": "a"}}}})]
+        ['b', 'a']
+    """
+    about = card.get("trained_on")
+    while isinstance(about, Mapping):
+        yield about
+        before = about.get("begun_from")
+        about = before.get("trained_on") if isinstance(before, Mapping) else None
+
+
 def _check_finite(card: dict[str, Any], path: Path) -> None:
     """Refuse NaN and 1e999, which Python's reader lets pass and no report could hold."""
     try:
         json.dumps(card, allow_nan=False)
-    except ValueError as error:
-        raise DetectorError(f"{path} holds an impossible number, NaN or infinity: export the detector again") from error
+    except (ValueError, RecursionError) as error:
+        raise DetectorError(
+            f"{path} holds an impossible number, NaN or infinity, or lists without end: export the detector again"
+        ) from error
 
 
 def verified(folder: Path, card: Mapping[str, Any], name: str) -> Path:

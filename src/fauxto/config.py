@@ -43,7 +43,8 @@ class TrainConfig:
             costs less, and a fully convolutional network does not mind.
         crop_share: Share of the epochs in which it sees cut-outs.
         recode: JPEG quality at which every image is saved before the network sees it, later too; 0 leaves images as they are.
-        mirrored: Whether the finished detector asks its network about an image and its mirror image, and answers with the mean.
+        mirrored: Whether the finished detector, where its answer is not certain, asks about the mirror image too and answers with
+            the mean.
         perturb_share: Share of training images that are compressed, blurred, resized and so on (``fauxto.perturb``).
         max_epochs: Where training ends at the latest.
         patience: Epochs without a better validation loss before training stops.
@@ -89,7 +90,7 @@ class TrainConfig:
     n_devices: int = bounded(1, low=1)
     precision: Literal["32-true", "bf16-mixed", "auto"] = "32-true"
     channels_last: bool = False
-    n_threads: int = bounded(0, low=0)
+    n_threads: int = bounded(0, low=0, high=4096)
     checkpoint_every_s: float = bounded(60.0, low=0)
 
     def __post_init__(self) -> None:

@@ -13,21 +13,24 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from fauxto.calibration import to_p_fake
-from fauxto.checkpoint import CARD, MODEL, read_card, verified
+from fauxto.calibration import log_odds, to_p_fake
+from fauxto.checkpoint import CARD, MODEL, read_card
 from fauxto.errors import DetectorError, ImageError
 from fauxto.images import ImageLike, to_pixels
 from fauxto.perturb import perturbed
 from fauxto.preprocess import PreprocessSpec, fit_square, to_network_input
 from fauxto.scope import Scope
+from fauxto.session import ask, open_session
 from fauxto.verdicts import VerdictRule, points_of
 from fauxto.vocabulary import Kind, Prediction, Reason, Verdict
 
 Item = TypeVar("Item")
 BATCH_SIZE = 256
 DEFAULT = "cifake"  # the bundled detector that is used when none is named
-# Re-encoding moves no answer from here to the other side, so that nothing is gained by asking (docs/LOG.md).
+# As far as this from the threshold, in log-odds from one half, re-encoding turns no verdict round: nothing is gained by asking
+# (docs/LOG.md).
 CERTAIN = 0.99
+_PIXELS_AT_ONCE = 2**24  # a stranger's card must not make us allocate without end
 ASSETS = Path(str(resources.files("fauxto"))) / "assets"
 
 
@@ -106,6 +109,11 @@ class Detector:
         """Logits are divided by it before they become probabilities."""
         return float(self.card["calibration"]["temperature"])
 
+    @property
+    def certain_logit(self) -> float:
+        """Further from 0 than this, an answer is certain, and a mirrored detector does not ask about the mirror image."""
+        return self.temperature * float(log_odds(CERTAIN))
+
     def predict(self, images: Iterable[ImageLike]) -> list[Prediction]:
         """Answer for every image.
 
@@ -129,7 +137,7 @@ class Detector:
             images: As for ``predict``; read as they are needed, so that a folder of any size fits.
             batch_size: Images that the network sees at once.
         """
-        for batch in _batches((self._prepared(image) for image in images), batch_size):
+        for batch in _batches((self._prepared(image) for image in images), self._at_once(batch_size)):
             yield from self._answers(batch)
 
     def logits(
@@ -146,7 +154,7 @@ class Detector:
             float32, shape (n,).
         """
         answers, n_done = [np.zeros(0, np.float32)], 0
-        for batch in _batches((fit_square(image, size=self.spec.size) for image in images), batch_size):
+        for batch in _batches((fit_square(image, size=self.spec.size) for image in images), self._at_once(batch_size)):
             answers.append(self._run(np.stack(batch), "logit"))
             n_done += len(batch)
             if progress:
@@ -196,7 +204,7 @@ class Detector:
 
     def _add_flips(self, reasons: list[Reason | None], squares: np.ndarray, verdicts: list[str], p_fake: np.ndarray) -> None:
         """Ask again, about the images re-encoded as the card names it, where the answer is fake or real and could turn round."""
-        could_turn = (p_fake > 1 - CERTAIN) & (p_fake < CERTAIN)
+        could_turn = np.abs(log_odds(p_fake) - log_odds(self.threshold)) < log_odds(CERTAIN)
         for name in self.scope.stable_under:
             asked = [at for at, reason in enumerate(reasons) if could_turn[at] and not reason and verdicts[at] != Verdict.UNSURE]
             if not asked:
@@ -206,6 +214,9 @@ class Detector:
                 if verdict not in (verdicts[at], Verdict.UNSURE):  # from sure to unsure is no contradiction
                     text = f"the verdict changes from {verdicts[at]} to {verdict} when the image is saved again as {name}"
                     reasons[at] = Reason(Kind.UNSTABLE, text)
+
+    def _at_once(self, batch_size: int) -> int:
+        return min(batch_size, max(1, _PIXELS_AT_ONCE // self.spec.size**2))
 
     def _prepared(self, image: ImageLike) -> _Prepared | ImageError:
         try:
@@ -222,29 +233,21 @@ class Detector:
             yield next(answers) if isinstance(item, _Prepared) else item
 
     def _run(self, squares: np.ndarray, output: str) -> np.ndarray:
-        images, session = to_network_input(squares, self.spec), self._session
-        try:
-            found = np.asarray(session.run([output], {"images": images})[0])
-            if self.spec.mirrored:
-                other = np.asarray(session.run([output], {"images": np.ascontiguousarray(images[..., ::-1])})[0])
-                found = (found + (other if output == "logit" else other[..., ::-1])) / 2
-            return found
-        except Exception as error:  # ONNX Runtime raises its own, undocumented classes
-            raise DetectorError(f"{self.folder / MODEL} does not fit its card ({error}): export the detector again") from error
+        images = to_network_input(squares, self.spec)
+        logits, found = self._ask(images, "logit", output)
+        near = np.flatnonzero(np.abs(logits) < self.certain_logit) if self.spec.mirrored else np.zeros(0, int)
+        if near.size:
+            (other,) = self._ask(np.ascontiguousarray(images[near, ..., ::-1]), output)
+            found = found.copy()
+            found[near] = (found[near] + (other if output == "logit" else other[..., ::-1])) / 2
+        return found
+
+    def _ask(self, images: np.ndarray, *outputs: str) -> list[np.ndarray]:
+        return ask(self._session, images, outputs, where=self.folder / MODEL)
 
     @cached_property
     def _session(self) -> Any:
-        import onnxruntime
-
-        path = verified(self.folder, self.card, MODEL)
-        try:
-            session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-            names = {output.name for output in session.get_outputs()}
-        except Exception as error:  # ONNX Runtime raises its own, undocumented classes
-            raise DetectorError(f"{path} cannot be loaded ({error}): train or copy the detector again") from error
-        if not {"logit", "evidence"} <= names or [item.name for item in session.get_inputs()] != ["images"]:
-            raise DetectorError(f"{path} is not a fauxto model (images -> logit, evidence): export the detector again")
-        return session
+        return open_session(self.folder, self.card)
 
     def _check_card(self) -> None:
         try:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fauxto.checkpoint import trainings
 from fauxto.config import TrainConfig, from_mapping
 from fauxto.data.splits import Positions, Split, fingerprint, make_split
 from fauxto.data.store import Store
@@ -87,18 +88,19 @@ def columns_for(card: Mapping[str, Any], store: Store) -> dict[str, Positions]:
     Raises:
         DataError: The split cannot be made, or is not the one of the training.
     """
-    if not _is_trained_on(card, store):
+    trained_on = _training_on(card, store)
+    if trained_on is None:
         return _columns_of_other_data(store)
-    trained_on = card["trained_on"]
     split = make_split(store, from_mapping(TrainConfig, trained_on["config"]))
     _check_same_test(store, split, trained_on)
     return {TEST: split.test, UNSEEN: split.test_unseen}
 
 
-def _is_trained_on(card: Mapping[str, Any], store: Store) -> bool:
-    """Tell whether the images are those of the training, whatever they are packed in: a folder, an archive, a copy."""
-    about = card.get("trained_on", {})
-    return bool(about.get("store") == store.folder.name or about.get("pixels") == fingerprint(store, np.arange(len(store))))
+def _training_on(card: Mapping[str, Any], store: Store) -> Mapping[str, Any] | None:
+    """Return the training on these images, whatever they are packed in: the detector's own, or of one that it began with."""
+    pixels = fingerprint(store, np.arange(len(store)))
+    same = (about for about in trainings(card) if about.get("store") == store.folder.name or about.get("pixels") == pixels)
+    return next(same, None)
 
 
 def _columns_of_other_data(store: Store) -> dict[str, Positions]:
@@ -204,13 +206,13 @@ def _mistakes(store: Store, members: Positions, scores: ImageScores) -> tuple[Mi
 
 def _note_of(card: Mapping[str, Any], store: Store) -> str:
     """Return what the card says of the data it was trained on, which holds here only if they are measured again."""
-    return str(card["trained_on"].get("note", "")) if _is_trained_on(card, store) else ""
+    return str((_training_on(card, store) or {}).get("note", ""))
 
 
 def _caveats(card: Mapping[str, Any], store: Store, scores: ImageScores) -> tuple[str, ...]:
     found = []
     trained_on = card.get("trained_on", {})
-    if not _is_trained_on(card, store):
+    if _training_on(card, store) is None:
         found.append(
             "These are not the data that the detector was trained on, as far as their content key tells. "
             "If they hold images of its training set all the same, these numbers are too good."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import math
 import sys
 import types
 import typing
@@ -153,7 +154,7 @@ def _checked_items(key: str, value: Any, item_hint: Any) -> tuple[Any, ...]:
 def _within(key: str, value: float, limits: Mapping[str, Any]) -> float:
     low, high = limits["low"], limits["high"]
     too_low = value <= low if limits["above_low"] else value < low
-    if too_low or not value <= high:  # "not <=" also refuses NaN
+    if too_low or not value <= high or math.isinf(value):  # "not <=" also refuses NaN; no card can hold infinity
         bound = f"above {low}" if limits["above_low"] else f"at least {low}"
         raise ConfigError(f"{key} must be {bound}{'' if high == float('inf') else f' and at most {high}'}, got {value!r}")
     return value

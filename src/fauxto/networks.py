@@ -29,8 +29,15 @@ def load_network(detector_folder: str | Path) -> tuple[nn.Module, dict[str, Any]
     card = read_card(folder)
     tensors, _ = load_tensors(verified(folder, card, WEIGHTS))
     try:
-        network = factory.build(**card["model"])
+        network = _built(**card["model"])
         network.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in tensors.items()})
-    except (ConfigError, KeyError, TypeError, RuntimeError) as error:
+    except (ConfigError, KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
         raise DetectorError(f"card and weights in {folder} do not fit together ({error}): copy the detector again") from error
     return network.eval(), card
+
+
+def _built(name: str, **options: Any) -> nn.Module:
+    """A stranger's card may name the options that training writes, and no others, such as widths beyond all memory."""
+    if set(options) != set(factory.blueprint(name).options):
+        raise ConfigError(f"model {name!r} does not take the options {sorted(options)}")
+    return factory.build(name, **options)

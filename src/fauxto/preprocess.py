@@ -27,7 +27,7 @@ class PreprocessSpec:
             image that was never compressed shows it nothing that they did not. 0 leaves images as they are.
         recode_limit: An image that this would change by more, root mean square in levels of 255, is left as it is: what would
             be lost in strong noise is more than what would be matched.
-        mirrored: Whether the network is asked about the mirror image too; the answer is then the mean of both.
+        mirrored: Whether a detector whose first answer is not certain asks about the mirror image too, and answers with the mean.
     """
 
     size: int = 32

@@ -355,3 +355,16 @@ def test_missing_package_is_answered_with_a_sentence(monkeypatch: pytest.MonkeyP
     assert again.loader is not None
     with pytest.raises(MissingExtraError, match=rf"needs the package {package}.*fauxto\[train\]"):
         again.loader.exec_module(importlib.util.module_from_spec(again))
+
+
+def test_a_mirrored_detectors_map_is_the_mean_over_both_mirror_images(explainer: Explainer):
+    images = random_images(2)
+    about = explainer.detector.card | {"preprocessing": PreprocessSpec(mirrored=True).to_dict()}
+    both = Explainer(Detector(explainer.detector.folder, about), explainer.network, explainer.map_layers)
+    layer = "backbone.layer1"
+    x = torch.from_numpy(to_network_input(images, PreprocessSpec()))
+    plain, other = (cam.grad_cam(both.network, one, ["fake", "fake"], layer=layer) for one in (x, x.flip(3)))
+    for at, found in enumerate(both.explain(images, target="fake", layer=layer)):
+        expected, _ = scaled((plain[at] + other[at][:, ::-1]) / 2)
+        np.testing.assert_allclose(found.map, expected, atol=1e-5)
+    np.testing.assert_allclose(both.logits(images), both.logits(images[:, :, ::-1]), atol=1e-4)

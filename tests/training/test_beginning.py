@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
 
-from fauxto.checkpoint import WEIGHTS, load_tensors, read_card
+from fauxto.checkpoint import WEIGHTS, load_tensors, read_card, write_card
 from fauxto.config import preset
 from fauxto.data.splits import make_split
 from fauxto.errors import DetectorError, UsageError
+from fauxto.evaluation import columns_for
 from fauxto.runs import sha256_of
 from fauxto.training import train
 from fauxto.training.beginning import begun_from, first_network
@@ -57,15 +59,16 @@ def test_a_detector_that_knows_the_validation_or_test_images_is_refused(referenc
         (dataclasses.replace(CONFIG, seed=1), "validation"),
         (preset("notebook", split="notebook"), "validation"),
     ):
-        with pytest.raises(UsageError, match=rf"trained on \d+ of this run's {part} images.*--seed 0"):
+        with pytest.raises(UsageError, match=rf"trained on \d+ of this run's {part} images.*--set seed=0"):
             train(store, config, tmp_path / "on", init=reference, shown=False)
     assert not (tmp_path / "on").exists()
 
 
 def test_of_other_data_nothing_is_said(reference, store, tmp_path, monkeypatch):
+    other = dataclasses.replace(store, folder=tmp_path / "elsewhere")
     monkeypatch.setattr("fauxto.training.beginning.fingerprint", lambda *_: "others")
     split = make_split(store, dataclasses.replace(CONFIG, seed=1))
-    about = begun_from(reference, store, split)
+    about = begun_from(reference, other, split)
     assert about is not None
     assert about["trained_on"]["best_epoch"] in (1, 2)
 
@@ -76,3 +79,36 @@ def test_another_network_is_refused(reference, store, tmp_path):
     with pytest.raises(DetectorError, match="there is no detector"):
         train(store, CONFIG, tmp_path / "on", init=tmp_path / "nothing", shown=False)
     assert not (tmp_path / "on").exists()
+
+
+def test_what_an_ancestor_learned_is_not_asked_either(reference, store, tmp_path, monkeypatch):
+    """One on these data, a second on others that began with it, a third on these data again."""
+    on_others = train(store, CONFIG, tmp_path / "second", init=reference, shown=False)
+    card = read_card(on_others)
+    card["trained_on"] |= {"store": "others", "pixels": "others", "test_part": "others", "note": "simulated"}
+    write_card(on_others, {key: value for key, value in card.items() if key not in ("format", "sha256")})
+    third = dataclasses.replace(CONFIG, seed=1)
+    with pytest.raises(UsageError, match="trained on .* validation images"):
+        train(store, third, tmp_path / "third", init=tmp_path / "second", shown=False)
+    detector = train(store, CONFIG, tmp_path / "third", init=tmp_path / "second", shown=False)
+    assert "simulated" in read_card(detector)["trained_on"]["note"]
+    columns = columns_for(read_card(on_others), store)
+    assert list(columns) == ["test", "test, unseen in train"], "it was measured on the test part of what its ancestor learned"
+
+
+def test_a_changed_split_and_a_card_that_does_not_say_it_are_refused(reference, store, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(reference / "detector", folder)
+    card = read_card(folder)
+    about = dict(card["trained_on"])
+    for change, error, said in (
+        ({"test_part": "another"}, UsageError, "splits these data otherwise"),
+        ({"config": [1]}, DetectorError, "does not say how"),
+    ):
+        card["trained_on"] = about | change
+        write_card(folder, {key: value for key, value in card.items() if key not in ("format", "sha256")})
+        with pytest.raises(error, match=said):
+            begun_from(folder, store, make_split(store, CONFIG))
+    (folder / WEIGHTS).unlink()
+    with pytest.raises(DetectorError):
+        begun_from(folder, store, make_split(store, CONFIG))

@@ -217,7 +217,10 @@ class Explainer:
         logits = self._logits(squares)
         is_fake = detector.p_fake(logits) >= detector.threshold
         targets = [target or ("fake" if each else "real") for each in is_fake]
-        maps = grad_cam(self.network, self._input(squares), targets, layer=layer)
+        inputs = self._input(squares)
+        maps = grad_cam(self.network, inputs, targets, layer=layer)
+        if detector.spec.mirrored:  # as the answer is
+            maps = (maps + grad_cam(self.network, inputs.flip(3), targets, layer=layer)[..., ::-1]) / 2
         judged = detector.judged(squares, logits, [each.shape[:2] for each in pixels])
         found = []
         for at, (image, said) in enumerate(zip(images, judged, strict=True)):
@@ -231,7 +234,8 @@ class Explainer:
 
     def _logits(self, squares: np.ndarray) -> np.ndarray:
         with torch.no_grad():
-            said = nets.answers(self.network, self._input(squares), mirrored=self.detector.spec.mirrored)
+            mirrored, certain_logit = self.detector.spec.mirrored, self.detector.certain_logit
+            said = nets.answers(self.network, self._input(squares), mirrored=mirrored, certain_logit=certain_logit)
         logits: np.ndarray = said.cpu().numpy()
         if not np.isfinite(logits).all():
             raise DetectorError(f"the network of {self.detector.folder} answers with NaN or infinity: train the detector again")

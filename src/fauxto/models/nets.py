@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from fauxto.config import nearest
 from fauxto.errors import ConfigError, missing_extra
 
@@ -15,10 +17,19 @@ except ImportError as error:
 STEMS = ("imagenet", "cifar")
 
 
-def answers(network: nn.Module, images: torch.Tensor, *, mirrored: bool) -> torch.Tensor:
-    """Return a detector's logits (n,) for images (n, 3, h, w): the network's, or the mean of those on both mirror images."""
+def answers(network: nn.Module, images: torch.Tensor, *, mirrored: bool, certain_logit: float = math.inf) -> torch.Tensor:
+    """Return a detector's logits (n,) for images (n, 3, h, w).
+
+    Args:
+        network: Answers with one logit per image.
+        images: What it sees.
+        mirrored: Take the mean over both mirror images.
+        certain_logit: Except where the first answer is at least so far from 0.
+    """
     logits: torch.Tensor = network(images)
-    return (logits + network(images.flip(3))) / 2 if mirrored else logits
+    if not mirrored:
+        return logits
+    return torch.where(logits.abs() < certain_logit, (logits + network(images.flip(3))) / 2, logits)
 
 
 class ResNet18(nn.Module):

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import nn
 
-from fauxto.checkpoint import WEIGHTS
+from fauxto.checkpoint import WEIGHTS, trainings, verified
 from fauxto.config import TrainConfig, from_mapping
 from fauxto.data.splits import Split, fingerprint, make_split
 from fauxto.data.store import Store
 from fauxto.detector import Detector
-from fauxto.errors import UsageError
+from fauxto.errors import ConfigError, DetectorError, UsageError
 from fauxto.models import factory
 from fauxto.networks import load_network
 from fauxto.runs import sha256_of
+
+_SPLIT = ("split", "subset", "limit", "validation_share", "test_share", "seed")  # the keys that decide it
+_TOLD = ("store", "note", "generators", "config", "best_epoch", "n_train", "pixels", "test_part", "begun_from")
 
 
 def first_network(config: TrainConfig, init: str | Path | None) -> nn.Module:
@@ -40,26 +44,38 @@ def begun_from(init: str | Path | None, store: Store, split: Split) -> dict[str,
 
     Raises:
         DetectorError: There is no such detector, or it is damaged.
-        UsageError: It was trained on images that this run keeps for validation or testing.
+        UsageError: It, or one that it began with, was trained on this very set of images, and on some that this run keeps for
+            validation or testing. Of other sets nothing is known, not even of this one with an image more.
     """
     if init is None:
         return None
     detector = Detector.load(init)
     before = detector.card["trained_on"]
-    _check_unseen(before, store, split, init)
-    told = {key: before[key] for key in ("config", "best_epoch", "n_train", "pixels", "begun_from") if key in before}
-    return {"name": detector.card["name"], "weights": sha256_of(detector.folder / WEIGHTS), "trained_on": told}
+    for about in trainings(detector.card):
+        _check_unseen(about, store, split, init)
+    told = {key: before[key] for key in _TOLD if key in before}
+    weights = sha256_of(verified(detector.folder, detector.card, WEIGHTS))
+    return {"name": detector.card["name"], "weights": weights, "trained_on": told}
 
 
-def _check_unseen(before: dict[str, Any], store: Store, split: Split, init: str | Path) -> None:
+def _check_unseen(before: Mapping[str, Any], store: Store, split: Split, init: str | Path) -> None:
     """On other data there is nothing to compare; of the same data, what was learned must not be asked again."""
-    if before.get("pixels") != fingerprint(store, np.arange(len(store))):
+    if before.get("store") != store.folder.name and before.get("pixels") != fingerprint(store, np.arange(len(store))):
         return
-    learned = make_split(store, from_mapping(TrainConfig, before["config"])).train
+    try:
+        config = from_mapping(TrainConfig, before["config"])
+        was = make_split(store, config)
+    except (KeyError, TypeError, AttributeError, ConfigError) as error:
+        raise DetectorError(f"the card of {init} does not say how its data were split ({error!r}): begin with another") from error
+    if before.get("test_part") != fingerprint(store, was.test):
+        raise UsageError(
+            f"{init} was trained by a fauxto that splits these data otherwise: begin with another, or take other data"
+        )
     for part in ("validation", "test"):
-        n_known = int(np.isin(getattr(split, part), learned).sum())
+        n_known = int(np.isin(getattr(split, part), was.train).sum())
         if n_known:
+            same = " ".join(f"--set {key}={getattr(config, key)}" for key in _SPLIT)
             raise UsageError(
-                f"{init} was trained on {n_known:,} of this run's {part} images, whose scores would be too good: take its "
-                f"split and seed (--set split={before['config']['split']} --seed {before['config']['seed']}), or other data"
+                f"{init} was trained on {n_known:,} of this run's {part} images, whose scores would be too good: "
+                f"take its split ({same}), or other data"
             )

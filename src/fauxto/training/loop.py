@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -150,7 +149,7 @@ class Loop:
         for start in range(fabric.global_rank * _VALIDATION_BATCH, len(positions), fabric.world_size * _VALIDATION_BATCH):
             part = positions[start : start + _VALIDATION_BATCH]
             images = self._placed(torch.from_numpy(network_input(self.store, part, self.spec)))
-            with nullcontext() if exact else fabric.autocast():
+            with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False) if exact else fabric.autocast():
                 answers[start : start + len(part)] = nets.answers(network, images, mirrored=self.spec.mirrored).float()
         return fabric.all_reduce(answers, reduce_op="sum").cpu().numpy()  # type: ignore[union-attr]
 

@@ -1,0 +1,56 @@
+"""A detector folder's model in ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fauxto.checkpoint import MODEL, verified
+from fauxto.errors import DetectorError
+
+_N_AXES = {"logit": 1, "evidence": 3}
+
+
+def open_session(folder: Path, card: Mapping[str, Any]) -> Any:
+    """Return an ``onnxruntime.InferenceSession`` that takes ``images`` and gives ``logit`` and ``evidence``.
+
+    Raises:
+        DetectorError: The model has another checksum than the card says, cannot be loaded, or has other inputs or outputs.
+    """
+    import onnxruntime
+
+    path = verified(folder, card, MODEL)
+    try:
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        names = {output.name for output in session.get_outputs()}
+    except Exception as error:  # ONNX Runtime raises its own, undocumented classes
+        raise DetectorError(f"{path} cannot be loaded ({error}): train or copy the detector again") from error
+    if not {"logit", "evidence"} <= names or [item.name for item in session.get_inputs()] != ["images"]:
+        raise DetectorError(f"{path} is not a fauxto model (images -> logit, evidence): export the detector again")
+    return session
+
+
+def ask(session: Any, images: np.ndarray, outputs: Sequence[str], *, where: Path) -> list[np.ndarray]:
+    """Return the named outputs for images, in their order.
+
+    Args:
+        session: As ``open_session`` returns it.
+        images: float32, shape (n, 3, size, size).
+        outputs: "logit", float of shape (n,), or "evidence", float of shape (n, h, w); also the same one twice.
+        where: The model's file, for errors.
+
+    Raises:
+        DetectorError: The model fails on these images, or answers in another shape.
+    """
+    wanted = list(dict.fromkeys(outputs))
+    try:
+        found = dict(zip(wanted, session.run(wanted, {"images": images}), strict=True))
+        for name, values in found.items():
+            if values.ndim != _N_AXES[name] or len(values) != len(images) or values.dtype.kind != "f":
+                raise ValueError(f"{name} has type {values.dtype} and shape {values.shape}")
+    except Exception as error:  # ONNX Runtime raises its own, undocumented classes
+        raise DetectorError(f"{where} does not fit its card ({error}): export the detector again") from error
+    return [np.asarray(found[name]) for name in outputs]
