@@ -39,15 +39,14 @@ def bars() -> str:
 def bar_cells(row: dict[str, Any]) -> str:
     """Return one bar: what was asked, what was found with its interval, what was hoped for, and whether it holds."""
     verdict = "yes, beyond" if row.get("reach_for_reached") else "yes" if row["reached"] else "**no**"
-    return f"{short(row['bar'])} | {with_interval(row)} | {short(row.get('reach_for'))} | {verdict}"
+    return f"{short(row['bar'])} | {with_interval(row)} | {short(row['reach_for']) if 'reach_for' in row else ''} | {verdict}"
 
 
 def perturbations() -> str:
     """Return accuracy, AUC, calibration error and abstention under every standard perturbation."""
     lines = ["| | accuracy | AUC | calibration error | unsure |", "|---|---|---|---|---|"]
-    rows = [row for row in table_rows("best") if row["column"] == "test" and row["group"] == "best"]
-    mean = [row for row in rows if row["run"].startswith("mean of ")]
-    for row in mean:
+    rows = [row for row in table_rows("best") if row["column"] == "test" and row["run"].startswith("mean of ")]
+    for row in (row for row in rows if row["group"] == rows[0]["group"]):  # the runs that the bars are of come first
         cells = f"{percent(row['accuracy'])} | {float(row['roc_auc']):.4f} | {float(row['ece']):.4f} | {percent(row['unsure'])}"
         lines.append(f"| {row['perturbation']} | {cells} |")
     return "\n".join(lines)
@@ -105,7 +104,7 @@ def with_interval(row: dict[str, Any]) -> str:
 def short(value: float | None) -> str:
     """Return a number with as many digits as a reader needs."""
     if value is None:
-        return ""
+        return "not measured"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 

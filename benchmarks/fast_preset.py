@@ -6,8 +6,8 @@ preset, such as max_epochs=2 for a schedule that ends early, and is named in the
 are timed on one machine in one call. Writes results/fast_preset.json. Run it alone on the machine.
 
 The accuracy that counts is that of the validation part, epoch by epoch; no test image is looked at before a run is over, and the
-finished detector's test accuracy stands beside it. Time is wall time: what a run took beside its epochs (opening the data,
-scoring the validation part, writing states and detector) is shared out among them where this file started the run.
+finished detector's test accuracy stands beside it. Time is wall time from the decoded data on: what a run took beside its epochs
+(scoring the validation part, writing states and detector) is shared out among them where this file started the run.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import record
 
-from fauxto.config import TrainConfig, parse_toml, preset, read_toml
+from fauxto.config import TrainConfig, parse_toml, preset, read_toml, to_dict
 from fauxto.data.store import Store, load_data
 from fauxto.detector import Detector
 from fauxto.evaluation import TEST, columns_for
@@ -79,19 +79,22 @@ def go(store: Store, out: Path, seed: int, changes: dict[str, Any]) -> Path:
 
 
 def one_notebook_epoch(store: Store, out: Path) -> float:
-    """Return the wall seconds of one epoch of the notebook preset here, on all cores, with all that belongs to it."""
+    """Return the seconds of one epoch of the notebook preset here, on all cores: its training alone, to be on the safe side."""
     folder = timed_run(store, preset("notebook", max_epochs=1), out / "notebook-epoch")
-    return float(json.loads((folder / WALL).read_text(encoding="utf-8"))["seconds"])
+    with (folder / "history.csv").open(encoding="utf-8") as stream:
+        return float(next(csv.DictReader(stream))["seconds"])
 
 
 def timed_run(store: Store, config: TrainConfig, folder: Path) -> Path:
-    """Train and write down the wall time, unless it was done before."""
+    """Train and write down the wall time, unless that was done before with this very configuration."""
     if not (folder / WALL).is_file():
         from fauxto.training import train
 
-        load_before, started = os.getloadavg()[0], time.perf_counter()
+        load_before, started = record.quiet_load(), time.perf_counter()
         train(store, config, folder)
         write_json(folder / WALL, {"seconds": time.perf_counter() - started, "load_before": load_before})
+    if read_toml(folder / "config.toml") != to_dict(config):
+        raise SystemExit(f"{folder} holds a run with another configuration: give another --out")
     return folder
 
 

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import math
+import os
 import statistics
 import sys
 import time
@@ -52,6 +53,16 @@ def timed(work: Callable[[], object], *, n_runs: int) -> list[float]:
         work()
         seconds.append(time.perf_counter() - started)
     return seconds
+
+
+def quiet_load(*, limit: float = 0.35, patience_s: float = 300.0) -> float:
+    """Wait until the machine does nothing else, as far as its load over the last minute tells; return that load."""
+    deadline = time.monotonic() + patience_s
+    while os.getloadavg()[0] > limit:
+        if time.monotonic() > deadline:
+            raise SystemExit(f"the machine is busy (load {os.getloadavg()[0]:.2f}): time nothing beside other work")
+        time.sleep(5)
+    return os.getloadavg()[0]
 
 
 def summary(seconds: list[float]) -> dict[str, float | int]:

@@ -54,6 +54,8 @@ def best_validation_loss(run: Path) -> float:
 def shipped_card(card: dict[str, Any], run: str, *, name: str) -> dict[str, Any]:
     """Return a run's card with what a stranger must know of it."""
     measured = json.loads((record.RESULTS / "best.json").read_text(encoding="utf-8"))
+    if measured["runs"].get(run, {}).get("model_sha256") != card["sha256"][MODEL]:
+        raise SystemExit(f"best.json was not measured with {run}'s model: run benchmarks/best_detector.py first")
     numbers = {
         column: {score: value["value"] for score, value in scores.items() if isinstance(value, dict) and "value" in value}
         for column, scores in measured["clean"][run].items()

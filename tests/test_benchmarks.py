@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from fauxto.config import preset, to_dict
+from fauxto.config import preset, to_dict, to_toml
 from fauxto.data.splits import fingerprint, make_split
 from fauxto.data.store import Store
 from fauxto.metrics import expected_calibration_error
@@ -207,7 +207,9 @@ def test_alarm_ratio_counts_only_what_counts() -> None:
 
 def scores_of(value: float) -> dict[str, Any]:
     number = {"value": value, "low": value - 0.01, "high": value + 0.01}
-    return dict.fromkeys(record.SCORES, number) | {"unsure": {"share": 0.0, "reasons": {}, "accuracy_of_answered": value}}
+    wrong = {"real": 0.01, "fake": 0.02}
+    unsure = {"share": 0.0, "reasons": {}, "accuracy_of_answered": value, "wrong_verdicts": wrong}
+    return dict.fromkeys(record.SCORES, number) | {"unsure": unsure}
 
 
 def test_rows_and_bars_of_two_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,12 +224,17 @@ def test_rows_and_bars_of_two_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     mean = next(row for row in best.mean_rows(found) if row["group"] == "best" and row["perturbation"] == "clean")
     assert (mean["run"], mean["accuracy"]) == ("mean of 2", pytest.approx(0.98))
     lossless = [{"pictures": "all pictures", "runs": ["best-0", "best-1"], "ratio": {"value": 1.3, "low": 1.1, "high": 1.5}}]
-    bars = best.bars(found, ["best-0", "best-1"], ["plain-0"], lossless, SimpleNamespace(folder=tmp_path))
+    detector = SimpleNamespace(folder=tmp_path, card={"unsure": {"alpha": 0.015}})
+    bars = best.bars(found, ["best-0", "best-1"], ["plain-0"], lossless, detector)
     assert bars["test"]["accuracy"]["reached"] is True
     assert bars["test"]["accuracy"]["low"] < 0.97  # two seeds: a wide interval
     assert bars["clean accuracy paid for robustness"]["value"] == pytest.approx(0.005)
     assert bars["clean accuracy paid for robustness"]["reached"] is False
     assert bars["false alarms, lossless to JPEG: all pictures"]["reached"] is False
+    promised = [bars[f"wrong verdicts on {label} images, promised"]["reached"] for label in ("real", "fake")]
+    assert promised == [True, False]
+    missing = best.bars(found, ["best-0", "best-1"], [], lossless, detector)["clean accuracy paid for robustness"]
+    assert missing == {"value": None, "bar": 0.003, "reached": False, "reach_for": 0.0, "reach_for_reached": False}
     assert bars["parameters"]["reached"] is bars["model bytes"]["reached"] is True
 
 
@@ -265,9 +272,14 @@ def test_the_quickest_schedule_counts() -> None:
 
 
 def test_a_run_that_is_there_is_not_trained_again(tmp_path: Path, store: Store) -> None:
-    (tmp_path / "fast-max_epochs-2-1").mkdir()
-    (tmp_path / "fast-max_epochs-2-1" / "wall.json").write_text("{}")
-    assert fast.go(store, tmp_path, 1, {"max_epochs": 2}) == tmp_path / "fast-max_epochs-2-1"
+    folder = tmp_path / "fast-max_epochs-2-1"
+    folder.mkdir()
+    (folder / "wall.json").write_text("{}")
+    (folder / "config.toml").write_text(to_toml(preset("fast", seed=1, max_epochs=2)))
+    assert fast.go(store, tmp_path, 1, {"max_epochs": 2}) == folder
+    (folder / "config.toml").write_text(to_toml(preset("fast", seed=1, max_epochs=2, batch_size=64)))
+    with pytest.raises(SystemExit, match="another configuration"):
+        fast.go(store, tmp_path, 1, {"max_epochs": 2})
 
 
 def test_against_the_notebook() -> None:
