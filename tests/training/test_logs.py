@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import errno
 import io
+import itertools
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
@@ -39,9 +41,12 @@ def test_history_is_written_anew_without_gap_or_double_line(tmp_path):
     assert list(found[0]) == list(row(1))
 
 
-def test_tensorboard_can_be_read_and_a_repeated_epoch_counts_once(tmp_path):
+def test_tensorboard_can_be_read_and_a_repeated_epoch_counts_once(tmp_path, monkeypatch):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.summary.writer import event_file_writer
 
+    # Files are read by name: the second they began in, then a number without leading zeros. No two begin in one second here.
+    monkeypatch.setattr(event_file_writer, "time", SimpleNamespace(time=itertools.count(1000).__next__))
     log_tensorboard(tmp_path, row(1))
     log_tensorboard(tmp_path, row(2, train_loss=9.0))  # a killed run does this epoch again
     log_tensorboard(tmp_path, row(2))
