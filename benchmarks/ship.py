@@ -25,8 +25,8 @@ INTENDED = (
 )
 NOT_FOR = (
     "Images of any other generator: they pass for photographs about as often as photographs do.",
-    "Photographs from a camera or the web: larger than 64 pixels, their verdict is unsure; shrunk to thumbnails, a part of the real "
-    "ones is called fake (docs/detector.md).",
+    "Photographs from a camera or the web: larger than 64 pixels, their verdict is unsure; shrunk to thumbnails, a part of "
+    "the real ones is called fake (docs/detector.md).",
     "Accusing anybody: a verdict is no proof.",
 )
 
