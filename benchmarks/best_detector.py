@@ -8,7 +8,6 @@ Answers are kept in the cache folder: a second call takes a minute. Nothing here
 from __future__ import annotations
 
 import argparse
-import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -16,6 +15,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import lossless
 import numpy as np
 import record
 from rich.progress import track
@@ -32,11 +32,6 @@ from fauxto.runs import write_whole
 CLEAN, SEED = "clean", 0
 NAMED_BARS = {"noise-0.1": (0.965, 0.975), "jpeg-40": (0.96, 0.97), "blur-0.6": (0.90, 0.94), "blur-1.0": (0.75, 0.85)}
 STRENGTHS = {"jpeg": "quality", "webp": "quality", "blur": "sigma, pixels", "noise": "sigma, white is 1", "crop": "side kept"}
-LOSSLESS_NOTE = (
-    "The pictures stand in CIFAKE's train part: the networks were trained on the JPEG files of those that are not in a run's own "
-    "validation part, so that their false alarms on those JPEG files are too few. The validation rows compare like with like. "
-    "Saving every image as JPEG first was chosen by the validation pictures of seed 0, and its limit by all: development numbers."
-)
 
 
 def main() -> None:
@@ -47,7 +42,7 @@ def main() -> None:
     columns = record.official_columns(detectors, store)
     found = measured(detectors, store, columns, n_resamples=arguments.resamples)
     best, plain = (list(record.by_name(some)) for some in (arguments.run, arguments.plain))
-    lossless = lossless_rows({name: detectors[name] for name in best}, store, arguments.lossless)
+    twins = lossless.rows({name: detectors[name] for name in best}, store, arguments.lossless)
     rows = [*run_rows(found), *mean_rows(found)]
     result = {
         "runs": {name: about(detector) for name, detector in detectors.items()},
@@ -55,10 +50,10 @@ def main() -> None:
         "perturbations": list(STANDARD),
         "seed_of_perturbations": SEED,
         "n_resamples": {CLEAN: arguments.resamples, "perturbed": arguments.resamples // 5},
-        "bars": bars(found, best, plain, lossless, detectors[best[0]]),
+        "bars": bars(found, best, plain, twins, detectors[best[0]]),
         "clean": {name: {column: scores[CLEAN] for column, scores in one.items()} for name, one in found.items()},
         "unsure": {name: {kind: scores["unsure"] for kind, scores in one[TEST].items()} for name, one in found.items()},
-        "lossless": {"note": LOSSLESS_NOTE, "rows": lossless},
+        "lossless": {"note": lossless.NOTE, "rows": twins},
     }
     record.write_table("best", rows)
     if arguments.docs:
@@ -124,67 +119,8 @@ def about(detector: Detector) -> dict[str, Any]:
     return parts | {"n_parameters": record.n_parameters(detector)} | facts
 
 
-def lossless_rows(detectors: dict[str, Detector], store: Store, file: Path) -> list[dict[str, Any]]:
-    """Return false alarms on lossless real images beside those on the JPEG files of the same pictures."""
-    with np.load(file, allow_pickle=False) as stored:
-        pixels, at = stored["image"], np.array(record.order_of(store.path.tolist(), stored["cifake_path"].tolist()))
-    alarms = {name: (alarm(one, pixels), alarm(one, store.batch(at))) for name, one in detectors.items()}
-    splits = {name: record.split_of(one, store) for name, one in detectors.items()}
-    parts = {"all pictures": {name: np.ones(len(at), bool) for name in detectors}}
-    if all(splits.values()):
-        parts["validation, never trained on"] = {name: np.isin(at, split.validation) for name, split in splits.items() if split}
-        parts["trained on as JPEG"] = {name: np.isin(at, split.train) for name, split in splits.items() if split}
-    groups = [*([name] for name in detectors), *([list(detectors)] if len(detectors) > 1 else [])]
-    return [
-        {"pictures": part, "runs": group} | alarm_ratio(*(np.stack([alarms[name][k] for name in group]) for k in (0, 1)),
-                                                        np.stack([counted[name] for name in group]))
-        for part, counted in parts.items() for group in groups
-    ]  # fmt: skip
-
-
-def alarm(detector: Detector, images: np.ndarray) -> np.ndarray:
-    """Return which images are called fake at the card's threshold: bool, shape (n,)."""
-    answers = record.answers_of(detector, lambda: images, hashlib.sha256(images.tobytes()).hexdigest())
-    return np.asarray(detector.p_fake(answers.logit) >= detector.threshold)
-
-
-def alarm_ratio(
-    lossless: np.ndarray, jpeg: np.ndarray, counted: np.ndarray, *, n_resamples: int = 2000, seed: int = 0
-) -> dict[str, Any]:
-    """Return both false alarm rates and their ratio, with a paired bootstrap over pictures.
-
-    Args:
-        lossless: Bool, shape (n_runs, n_pictures): called fake as a lossless image.
-        jpeg: The same, as JPEG.
-        counted: The same: whether the picture counts for the run.
-        n_resamples: Sets of pictures drawn with replacement; a picture brings all runs and both its forms along.
-        seed: Of the bootstrap.
-    """
-    used = counted.any(axis=0)
-    lossless, jpeg, counted = (values[:, used] for values in (lossless & counted, jpeg & counted, counted))
-    tops, bottoms, n = (values.sum(axis=0) for values in (lossless, jpeg, counted))
-    rng = np.random.default_rng(seed)
-    ratios = np.full(n_resamples, np.nan)
-    for at in range(n_resamples):
-        drawn = rng.integers(n.size, size=n.size)
-        if bottoms[drawn].any():
-            ratios[at] = tops[drawn].sum() / bottoms[drawn].sum()
-    rates = {"lossless": float(tops.sum() / n.sum()), "jpeg": float(bottoms.sum() / n.sum())}
-    changed = float((lossless != jpeg).sum() / n.sum())
-    return {"n_answers": int(n.sum()), "rates": rates, "verdict_changes": changed, "ratio": record.plain(_ratio(rates, ratios))}
-
-
-def _ratio(rates: dict[str, float], ratios: np.ndarray) -> Interval:
-    if not rates["jpeg"]:
-        return Interval(None, reason="there is no false alarm on the JPEG files")
-    value = rates["lossless"] / rates["jpeg"]
-    if np.isnan(ratios).mean() > 0.02:
-        return Interval(value, reason="too few false alarms on the JPEG files for an interval")
-    return Interval(value, *np.nanquantile(ratios, [0.025, 0.975]).tolist())
-
-
 def bars(
-    found: dict[str, Any], best: list[str], plain: list[str], lossless: list[dict[str, Any]], detector: Detector
+    found: dict[str, Any], best: list[str], plain: list[str], twins: list[dict[str, Any]], detector: Detector
 ) -> dict[str, Any]:
     """Return every bar beside what was measured: the mean over the best runs with its t interval over seeds."""
 
@@ -213,7 +149,7 @@ def bars(
     for label in ("real", "fake"):
         wrong = [found[run][TEST][CLEAN]["unsure"]["wrong_verdicts"][label] for run in best]
         result[f"wrong verdicts on {label} images, promised"] = beside(wrong, alpha, at_most=True)
-    for row in (row for row in lossless if row["runs"] == best):
+    for row in (row for row in twins if row["runs"] == best):
         ratio = record.against_bar(row["ratio"]["value"], 1.2, 1.0, at_most=True)
         result[f"false alarms, lossless to JPEG: {row['pictures']}"] = ratio | record.plain(Interval(**row["ratio"]))
     result["unsure on clean images"] = beside([found[run][TEST][CLEAN]["unsure"]["share"] for run in best], 0.02, at_most=True)

@@ -33,7 +33,9 @@ def module(name: str) -> ModuleType:
         sys.path.remove(str(ROOT / "benchmarks"))
 
 
-record, peers, best, fast, unseen = (module(name) for name in ("record", "peers", "best_detector", "fast_preset", "unseen"))
+record, peers, best, fast, unseen, twins = (
+    module(name) for name in ("record", "peers", "best_detector", "fast_preset", "unseen", "lossless")
+)
 
 
 class Asked:
@@ -194,15 +196,15 @@ def test_alarm_ratio_counts_only_what_counts() -> None:
     lossless = np.array([[True, True, False, True], [True, False, False, True]])
     jpeg = np.array([[True, False, False, True], [False, False, False, True]])
     counted = np.array([[True, True, True, False], [True, True, True, False]])  # the last picture belongs to no run
-    found = best.alarm_ratio(lossless, jpeg, counted, n_resamples=200)
+    found = twins.alarm_ratio(lossless, jpeg, counted, n_resamples=200)
     assert found["n_answers"] == 6
     assert found["rates"] == {"lossless": 3 / 6, "jpeg": 1 / 6}
     assert found["verdict_changes"] == pytest.approx(2 / 6)
     assert found["ratio"]["value"] == pytest.approx(3)
     assert found["ratio"]["reason"].startswith("too few")  # one alarm only: it is missing from many resamples
     many = np.random.default_rng(0).random((3, 400)) < 0.1
-    assert best.alarm_ratio(many, many, ~many | many, n_resamples=50)["ratio"] == {"value": 1.0, "low": 1.0, "high": 1.0}
-    assert best.alarm_ratio(many, many & False, ~many | many, n_resamples=50)["ratio"]["value"] is None
+    assert twins.alarm_ratio(many, many, ~many | many, n_resamples=50)["ratio"] == {"value": 1.0, "low": 1.0, "high": 1.0}
+    assert twins.alarm_ratio(many, many & False, ~many | many, n_resamples=50)["ratio"]["value"] is None
 
 
 def scores_of(value: float) -> dict[str, Any]:
