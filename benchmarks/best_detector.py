@@ -145,17 +145,28 @@ def bars(
     }  # fmt: skip
     paid = float(np.mean(of(TEST, CLEAN, "accuracy", plain)) - np.mean(of(TEST, CLEAN, "accuracy"))) if plain else None
     result["clean accuracy paid for robustness"] = record.against_bar(paid, 0.003, 0.0, at_most=True)
-    alpha = detector.card.get("unsure", {}).get("alpha", 0.0)
     for label in ("real", "fake"):
         wrong = [found[run][TEST][CLEAN]["unsure"]["wrong_verdicts"][label] for run in best]
-        result[f"wrong verdicts on {label} images, promised"] = beside(wrong, alpha, at_most=True)
-    for row in (row for row in twins if row["runs"] == best):
-        ratio = record.against_bar(row["ratio"]["value"], 1.2, 1.0, at_most=True)
-        result[f"false alarms, lossless to JPEG: {row['pictures']}"] = ratio | record.plain(Interval(**row["ratio"]))
+        result[f"wrong verdicts on {label} images, promised"] = beside(wrong, promise_of(detector), at_most=True)
+    result |= twin_bars([row for row in twins if row["runs"] == best])
     result["unsure on clean images"] = beside([found[run][TEST][CLEAN]["unsure"]["share"] for run in best], 0.02, at_most=True)
     result["parameters"] = record.against_bar(record.n_parameters(detector), 1_000_000, at_most=True)
     result["model bytes"] = record.against_bar((detector.folder / MODEL).stat().st_size, 4_000_000, at_most=True)
     return result
+
+
+def twin_bars(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the bar on lossless images for each set of pictures."""
+    return {
+        f"false alarms, lossless to JPEG: {row['pictures']}": record.against_bar(row["ratio"]["value"], 1.2, 1.0, at_most=True)
+        | record.plain(Interval(**row["ratio"]))
+        for row in rows
+    }
+
+
+def promise_of(detector: Detector) -> float:
+    """Return the highest share of wrong verdicts in a class that the card promises; 0 without a promise."""
+    return float(detector.card.get("unsure", {}).get("alpha", 0.0))
 
 
 def group_of(run: str) -> str:

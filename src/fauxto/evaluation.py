@@ -98,9 +98,12 @@ def columns_for(card: Mapping[str, Any], store: Store) -> dict[str, Positions]:
 
 def _training_on(card: Mapping[str, Any], store: Store) -> Mapping[str, Any] | None:
     """Return the training on these images, whatever they are packed in: the detector's own, or of one that it began with."""
+    told = list(trainings(card))
+    by_name = next((about for about in told if about.get("store") == store.folder.name), None)
+    if by_name is not None or not told:
+        return by_name
     pixels = fingerprint(store, np.arange(len(store)))
-    same = (about for about in trainings(card) if about.get("store") == store.folder.name or about.get("pixels") == pixels)
-    return next(same, None)
+    return next((about for about in told if about.get("pixels") == pixels), None)
 
 
 def _columns_of_other_data(store: Store) -> dict[str, Positions]:
