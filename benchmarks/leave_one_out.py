@@ -43,6 +43,7 @@ from fauxto.runs import cache_folder, sha256_of, write_text
 from fauxto.training import loop, optimizers
 from fauxto.training.logs import EpochBar
 from fauxto.training.processes import open_fabric
+from fauxto.training.teacher import targets
 
 KINDS = AS_IS, ALONE, JOINED, ALL = "as it is", "CIFAKE alone", "others joined", "all joined"
 CODEC = "jpeg-75"  # 4:2:0, as CIFAKE's files are
@@ -166,7 +167,8 @@ def trained_further(network: nn.Module, material: Material, joined: Positions, f
     own = loop.Loop(fabric, model, optimizer, averaged, *parts)
     for step in range(material.arguments.steps):
         images, labels = mixed_batch(material, joined, np.random.default_rng([material.arguments.seed, step]))
-        own.step(images.to(fabric.device, memory_format=layout), labels.to(fabric.device))
+        labels = labels.to(fabric.device)
+        own.step(images.to(fabric.device, memory_format=layout), labels, targets(labels, None, material.config))
     return own.answering.eval()
 
 

@@ -148,11 +148,31 @@ def test_recoding_leaves_an_image_alone_that_it_would_change_too_much():
     assert recoded(images[:0], PreprocessSpec(recode=75)).shape == (0, 32, 32, 3)
 
 
+def test_recoding_leaves_an_image_alone_that_was_saved_like_that_already():
+    fresh = textured(1, noise=8)
+    images = np.concatenate([fresh, perturbed(fresh, "jpeg-75")])
+    change = [float(np.sqrt(np.mean((perturbed(images, "jpeg-75")[at].astype(float) - images[at]) ** 2))) for at in (0, 1)]
+    assert change[1] < 2 < 4 < change[0], "the pair does not show what the test is about"
+    found = recoded(images, PreprocessSpec(recode=75, recode_from=2))
+    np.testing.assert_array_equal(found[0], images[1])
+    np.testing.assert_array_equal(found[1], images[1])
+    just = recoded(images, PreprocessSpec(recode=75, recode_from=change[0]))
+    np.testing.assert_array_equal(just[0], images[1], err_msg="a change of just so much is not less")
+
+
 def test_a_card_from_before_recoding_is_read_and_a_wrong_one_refused():
     card = {"size": 32, "mean": [0.5] * 3, "std": [0.5] * 3}
     assert PreprocessSpec.from_dict(card).recode == 0
     spec = PreprocessSpec(recode=75)
     assert PreprocessSpec.from_dict(spec.to_dict()) == spec
-    for wrong in ({"recode": 101}, {"recode": "75"}, {"recode": True}, {"recode_limit": -1}, {"recode_limit": float("nan")}):
-        with pytest.raises(DetectorError, match="makes no sense"):
+    for wrong in (
+        {"recode": 101},
+        {"recode": "75"},
+        {"recode": True},
+        {"recode_limit": -1},
+        {"recode_from": 256},
+        {"recode_from": [1]},
+        {"recode_limit": float("nan")},
+    ):
+        with pytest.raises(DetectorError, match="makes no sense|cannot be read"):
             PreprocessSpec.from_dict(card | wrong)

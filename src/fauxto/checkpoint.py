@@ -16,6 +16,8 @@ CARD = "card.json"
 MODEL = "model.onnx"
 WEIGHTS = "weights.safetensors"
 CARD_FORMAT = 1
+# How a detector comes from another: the key under which its card says so -> the option that does it.
+LINES = {"begun_from": "--init", "taught_by": "--teacher"}
 MAX_CARD_BYTES = 4 * 1024 * 1024
 
 
@@ -91,17 +93,17 @@ def read_card(folder: Path) -> dict[str, Any]:
 
 
 def trainings(card: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Yield what a card says of its training, then of that of the detector it began with, and so on.
+    """Yield what a card says of its training, then of that of the detectors it took over from, and so on.
 
     Example:
         >>> [about["store"] for about in trainings({"trained_on": {"store": "b", "begun_from": {"trained_on": {"store": "a"}}}})]
         ['b', 'a']
     """
     about = card.get("trained_on")
-    while isinstance(about, Mapping):
+    if isinstance(about, Mapping):
         yield about
-        before = about.get("begun_from")
-        about = before.get("trained_on") if isinstance(before, Mapping) else None
+        for before in map(about.get, LINES):
+            yield from trainings(before if isinstance(before, Mapping) else {})
 
 
 def _check_finite(card: dict[str, Any], path: Path) -> None:

@@ -36,6 +36,7 @@ class TrainConfig:
         schedule: "constant", or "one-cycle": linearly up to ``learning_rate``, then down to 0 along a cosine over ``max_epochs``.
         warmup_share: Share of all steps in which "one-cycle" goes up.
         label_smoothing: Certain labels become this and 1 minus this.
+        teacher_weight: Share of a teacher's answer in what a training image's label becomes; without a teacher it means nothing.
         ema_decay: Per step, of the averaged weights that validate and are kept; 0 keeps the last weights instead.
         horizontal_flip: Probability of mirroring a training image.
         shift: A training image is moved by at most so many pixels, its border filled by reflection.
@@ -43,12 +44,14 @@ class TrainConfig:
             costs less, and a fully convolutional network does not mind.
         crop_share: Share of the epochs in which it sees cut-outs.
         recode: JPEG quality at which every image is saved before the network sees it, later too; 0 leaves images as they are.
+        recode_from: An image that this would change by less (``preprocess.PreprocessSpec``) stays as it is.
         mirrored: Whether the finished detector, where its answer is not certain, asks about the mirror image too and answers with
             the mean.
         perturb_share: Share of training images that are compressed, blurred, resized and so on (``fauxto.perturb``).
         max_epochs: Where training ends at the latest.
         patience: Epochs without a better validation loss before training stops.
         seed: Decides split, first weights, order and augmentation.
+        split_seed: Decides the split in place of ``seed``, so that several runs share it; -1 leaves it to ``seed``.
         device: "cpu", "cuda", "mps", or "auto", which takes the fastest that is there.
         n_devices: Processes that share one run on this machine; torchrun's own number goes before it.
         precision: "32-true", "bf16-mixed", or "auto", which takes bf16 where the device computes in it.
@@ -75,17 +78,20 @@ class TrainConfig:
     schedule: Literal["constant", "one-cycle"] = "constant"
     warmup_share: float = bounded(0.15, low=0, high=0.9)
     label_smoothing: float = bounded(0.0, low=0, high=0.4)
+    teacher_weight: float = bounded(0.7, low=0, high=1)
     ema_decay: float = bounded(0.0, low=0, high=0.99999)
     horizontal_flip: float = bounded(0.5, low=0, high=1)
     shift: int = bounded(0, low=0, high=16)
     crop: int = bounded(0, low=0, high=4096)
     crop_share: float = bounded(0.5, low=0, high=1)
     recode: int = bounded(0, low=0, high=100)
+    recode_from: float = bounded(0.0, low=0, high=255)
     mirrored: bool = False
     perturb_share: float = bounded(0.0, low=0, high=1)
     max_epochs: int = bounded(30, low=1, high=100_000)
     patience: int = bounded(3, low=1)
     seed: int = bounded(0, low=0, high=2**63 - 1)
+    split_seed: int = bounded(-1, low=-1, high=2**63 - 1)
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     n_devices: int = bounded(1, low=1)
     precision: Literal["32-true", "bf16-mixed", "auto"] = "32-true"
@@ -100,6 +106,11 @@ class TrainConfig:
         if self.model != "resnet18" and self.stem != "imagenet":
             raise ConfigError(f"stem = {self.stem!r} belongs to model 'resnet18', not to {self.model!r}: leave it out")
 
+    @property
+    def drawn_by(self) -> int:
+        """The seed that decides the split."""
+        return self.seed if self.split_seed < 0 else self.split_seed
+
 
 _FAST: dict[str, Any] = {
     "model": "evidence", "optimizer": "muon", "learning_rate": 0.02, "weight_decay": 0.05, "schedule": "one-cycle",
@@ -111,7 +122,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     "notebook-cifar-stem": {"stem": "cifar"},
     # Patience as long as the run: a learning rate that still falls is no reason to stop.
     "fast": _FAST | {"max_epochs": 9, "patience": 9, "crop_share": 0.56},
-    "best": _FAST | {"max_epochs": 20, "patience": 20, "perturb_share": 0.5, "shift": 1, "recode": 75, "mirrored": True},
+    "best": _FAST
+    | {"max_epochs": 20, "patience": 20, "perturb_share": 0.5, "shift": 1, "recode": 75, "recode_from": 4.0, "mirrored": True},
 }
 
 

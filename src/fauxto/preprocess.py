@@ -12,6 +12,7 @@ from fauxto.perturb import perturbed
 
 # 98 % of lossless CIFAR-10 images change by 4.2 to 14.1 levels, nearly all with noise of sigma 0.08 by more (docs/LOG.md).
 RECODE_LIMIT = 15.0
+_RECODED = (("recode_from", 0.0), ("recode_limit", RECODE_LIMIT))  # what a card says that does not speak of them
 MAX_SIZE = 4096  # a card from a stranger must not make us allocate without end
 
 
@@ -25,8 +26,10 @@ class PreprocessSpec:
         std: Divided by per channel, on a scale of [0, 1].
         recode: JPEG quality (4:2:0) at which an image is saved before the network sees it, as its training images were: then an
             image that was never compressed shows it nothing that they did not. 0 leaves images as they are.
-        recode_limit: An image that this would change by more, root mean square in levels of 255, is left as it is: what would
-            be lost in strong noise is more than what would be matched.
+        recode_from: An image that this would change by less is left as it is: it was saved like that already, and every
+            further save only loses. Root mean square in levels of 255.
+        recode_limit: An image that this would change by more, in the same measure, is left as it is too: what would be lost in
+            strong noise is more than what would be matched.
         mirrored: Whether a detector whose first answer is not certain asks about the mirror image too, and answers with the mean.
     """
 
@@ -36,6 +39,7 @@ class PreprocessSpec:
     recode: int = 0
     recode_limit: float = RECODE_LIMIT
     mirrored: bool = False
+    recode_from: float = 0.0
 
     @staticmethod
     def from_dict(values: dict[str, object]) -> PreprocessSpec:
@@ -52,15 +56,15 @@ class PreprocessSpec:
             mean, std = (tuple(float(v) for v in values[key]) for key in ("mean", "std"))  # type: ignore[attr-defined]
             size, recode = values["size"], values.get("recode", 0)
             mirrored = values.get("mirrored", False)
-            limit = float(values.get("recode_limit", RECODE_LIMIT))  # type: ignore[arg-type]
+            least, limit = (float(values.get(key, default)) for key, default in _RECODED)  # type: ignore[arg-type]
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise DetectorError(f"the card's preprocessing cannot be read ({error!r}): export the detector again") from error
         is_square = type(size) is int and 1 <= size <= MAX_SIZE
         is_scale = len(mean) == len(std) == 3 and np.isfinite([*mean, *std]).all() and min(std) > 0
-        is_codec = type(recode) is int and 0 <= recode <= 100 and 0 <= limit <= 255
+        is_codec = type(recode) is int and 0 <= recode <= 100 and 0 <= least <= 255 and 0 <= limit <= 255
         if not (is_square and is_scale and is_codec and isinstance(mirrored, bool)):
             raise DetectorError(f"the card's preprocessing makes no sense ({values}): export the detector again")
-        return PreprocessSpec(size, mean, std, recode, limit, mirrored)  # type: ignore[arg-type]
+        return PreprocessSpec(size, mean, std, recode, limit, mirrored, least)  # type: ignore[arg-type]
 
     def to_dict(self) -> dict[str, object]:
         """Return plain values, ready for JSON."""
@@ -101,7 +105,7 @@ def to_network_input(images: np.ndarray, spec: PreprocessSpec) -> np.ndarray:
 
 
 def recoded(images: np.ndarray, spec: PreprocessSpec) -> np.ndarray:
-    """Return a batch as JPEG files of the spec's quality would show it, each image that they would change too much as it is.
+    """Return a batch as JPEG files of the spec's quality would show it; what they would change too little or too much stays.
 
     Args:
         images: uint8, shape (n, h, w, 3).
@@ -119,8 +123,9 @@ def recoded(images: np.ndarray, spec: PreprocessSpec) -> np.ndarray:
         return images
     saved = perturbed(images, f"jpeg-{spec.recode}")
     change = (saved.astype(np.float32) - images) ** 2
-    is_near = change.mean(axis=(1, 2, 3)) <= spec.recode_limit**2
-    return np.where(is_near[:, None, None, None], saved, images)
+    change = change.mean(axis=(1, 2, 3))
+    is_shown = (change >= spec.recode_from**2) & (change <= spec.recode_limit**2)
+    return np.where(is_shown[:, None, None, None], saved, images)
 
 
 def normalised(images: np.ndarray, spec: PreprocessSpec) -> np.ndarray:

@@ -27,7 +27,7 @@ def which(store, batches, positions):
     """Find out by their pixels which images came; they must not be mirrored."""
     known = network_input(store, positions, SPEC)
     return [
-        int(positions[np.flatnonzero((known == image.numpy()).all((1, 2, 3)))[0]]) for images, _ in batches for image in images
+        int(positions[np.flatnonzero((known == image.numpy()).all((1, 2, 3)))[0]]) for images, *_ in batches for image in images
     ]
 
 
@@ -64,7 +64,7 @@ def test_there_are_as_many_batches_as_n_steps_says_and_none_has_a_single_image(s
         sizes = [
             len(labels)
             for rank in range(world_size)
-            for _, labels in epoch_of(store, positions[:n_images], rank=rank, world_size=world_size)
+            for _, labels, _ in epoch_of(store, positions[:n_images], rank=rank, world_size=world_size)
         ]
         assert len(sizes) == expected * world_size
         assert min(sizes) >= 2
@@ -97,13 +97,13 @@ def test_the_processes_share_an_epoch_without_overlap(store, positions):
 
 def test_labels_belong_to_their_images(store, positions):
     batches = epoch_of(store, positions, horizontal_flip=0)
-    labels = torch.cat([labels for _, labels in batches])
+    labels = torch.cat([labels for _, labels, _ in batches])
     assert labels.dtype == torch.float32
     assert labels.tolist() == store.is_fake[which(store, batches, positions)].tolist()
 
 
 def test_images_are_the_networks_input(store, positions):
-    images, _ = epoch_of(store, positions)[0]
+    images, *_ = epoch_of(store, positions)[0]
     assert (images.dtype, tuple(images.shape)) == (torch.float32, (8, 3, 32, 32))
     expected = to_network_input(np.stack([store.image(int(at)) for at in positions[:3]]), SPEC)
     np.testing.assert_array_equal(network_input(store, positions[:3], SPEC), expected)
@@ -114,7 +114,8 @@ def test_images_are_the_networks_input(store, positions):
 
 def same(left, right):
     return len(left) == len(right) and all(
-        torch.equal(a, c) and torch.equal(b, d) for (a, b), (c, d) in zip(left, right, strict=True)
+        torch.equal(a, c) and torch.equal(b, d) and np.array_equal(at, other)
+        for (a, b, at), (c, d, other) in zip(left, right, strict=True)
     )
 
 
@@ -164,7 +165,7 @@ def test_flipped_agrees_with_torchvision():
 def test_never_and_always(store, positions, probability, expected):
     plain = epoch_of(store, positions, horizontal_flip=0)
     found = epoch_of(store, positions, horizontal_flip=probability)
-    for (before, _), (after, _) in zip(plain, found, strict=True):
+    for (before, *_), (after, *_) in zip(plain, found, strict=True):
         assert torch.equal(after, before.flip(3) if expected else before)
 
 
@@ -174,7 +175,7 @@ def test_one_half_mirrors_about_half_and_others_each_epoch(store, positions):
         plain = epoch_of(store, positions, horizontal_flip=0, epoch=epoch)
         found = epoch_of(store, positions, horizontal_flip=0.5, epoch=epoch)
         masks.append(
-            [bool((a != b).any()) for (x, _), (y, _) in zip(plain, found, strict=True) for a, b in zip(x, y, strict=True)]
+            [bool((a != b).any()) for (x, *_), (y, *_) in zip(plain, found, strict=True) for a, b in zip(x, y, strict=True)]
         )
     share = np.mean(masks)
     assert abs(share - 0.5) < 4 * 0.5 / np.sqrt(np.size(masks)), "beyond four standard deviations"

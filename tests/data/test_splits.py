@@ -79,6 +79,13 @@ def test_a_group_never_stands_on_two_sides_of_the_official_split():
     assert len(split.test_unseen) == 10  # same group, other pixels: seen are only equal pixels
 
 
+def test_runs_with_different_seeds_can_share_a_split(store):
+    one, other = (make_split(store, config(seed=seed, split_seed=1)) for seed in (1, 2))
+    assert np.array_equal(one.train, other.train)
+    assert np.array_equal(one.validation, make_split(store, config(seed=1)).validation)
+    assert not np.array_equal(one.validation, make_split(store, config(seed=1, split_seed=2)).validation)
+
+
 def test_same_seed_same_split_and_another_seed_another():
     store = balanced(200)
     one, same, other = (make_split(store, config(seed=seed)) for seed in (1, 1, 2))

@@ -73,9 +73,9 @@ def slow_child(store: str, config: str, out: str) -> None:
     finish.export_onnx, logs.draw_curves = no_export, no_curves  # type: ignore[assignment]
     do_step, flush = Loop.step, runs._flush
 
-    def step(self: Loop, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def step(self: Loop, *batch: torch.Tensor) -> torch.Tensor:
         time.sleep(0.1)
-        return do_step(self, images, labels)
+        return do_step(self, *batch)
 
     def slow_flush(path: Path) -> None:
         time.sleep(0.1)

@@ -17,7 +17,7 @@ from fauxto.errors import DetectorError, UsageError
 from fauxto.evaluation import columns_for
 from fauxto.runs import sha256_of
 from fauxto.training import train
-from fauxto.training.beginning import begun_from, first_network
+from fauxto.training.beginning import ancestor, first_network
 
 pytestmark = pytest.mark.usefixtures("tiny")
 CONFIG = preset("notebook", batch_size=8, max_epochs=1, n_threads=1)
@@ -47,10 +47,10 @@ def test_a_resumed_run_must_have_begun_with_the_same_weights(reference, store, t
     folder = tmp_path / "on"
     train(store, CONFIG, folder, init=reference, shown=False)
     assert json.loads((folder / "run.json").read_text())["begun_from"]["name"] == "reference"
-    with pytest.raises(UsageError, match="began with the weights of reference: give the same --init"):
+    with pytest.raises(UsageError, match="was started with --init reference: do the same"):
         train(store, CONFIG, folder, resume=True, shown=False)
     assert train(store, CONFIG, folder, init=reference, resume=True, shown=False) == folder / "detector"
-    with pytest.raises(UsageError, match="began with random weights"):
+    with pytest.raises(UsageError, match="was started without --init: do the same"):
         train(store, dataclasses.replace(CONFIG, max_epochs=2), reference, init=folder, resume=True, shown=False)
 
 
@@ -59,7 +59,7 @@ def test_a_detector_that_knows_the_validation_or_test_images_is_refused(referenc
         (dataclasses.replace(CONFIG, seed=1), "validation"),
         (preset("notebook", split="notebook"), "validation"),
     ):
-        with pytest.raises(UsageError, match=rf"trained on \d+ of this run's {part} images.*--set seed=0"):
+        with pytest.raises(UsageError, match=rf"trained on \d+ of this run's {part} images.*--set split_seed=0"):
             train(store, config, tmp_path / "on", init=reference, shown=False)
     assert not (tmp_path / "on").exists()
 
@@ -68,7 +68,7 @@ def test_of_other_data_nothing_is_said(reference, store, tmp_path, monkeypatch):
     other = dataclasses.replace(store, folder=tmp_path / "elsewhere")
     monkeypatch.setattr("fauxto.training.beginning.fingerprint", lambda *_: "others")
     split = make_split(store, dataclasses.replace(CONFIG, seed=1))
-    about = begun_from(reference, other, split)
+    about = ancestor(reference, other, split)
     assert about is not None
     assert about["trained_on"]["best_epoch"] in (1, 2)
 
@@ -108,7 +108,7 @@ def test_a_changed_split_and_a_card_that_does_not_say_it_are_refused(reference, 
         card["trained_on"] = about | change
         write_card(folder, {key: value for key, value in card.items() if key not in ("format", "sha256")})
         with pytest.raises(error, match=said):
-            begun_from(folder, store, make_split(store, CONFIG))
+            ancestor(folder, store, make_split(store, CONFIG))
     (folder / WEIGHTS).unlink()
     with pytest.raises(DetectorError):
-        begun_from(folder, store, make_split(store, CONFIG))
+        ancestor(folder, store, make_split(store, CONFIG))

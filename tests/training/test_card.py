@@ -39,7 +39,7 @@ def loop_of(n_train: int, n_validation: int, *, size: int = 16, **changes: objec
     train, validation, test = np.split(everything, [n_train, n_train + n_validation])
     return SimpleNamespace(
         store=store_of(len(everything)), split=splits.Split(train, validation, test, test, 0), spec=PreprocessSpec(size=size),
-        config=preset("notebook", **changes), begun_from=None, fabric=SimpleNamespace(device=torch.device("cpu")),
+        config=preset("notebook", **changes), ancestors={}, fabric=SimpleNamespace(device=torch.device("cpu")),
     )  # fmt: skip
 
 

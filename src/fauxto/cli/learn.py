@@ -33,6 +33,9 @@ def train(
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
     name: Annotated[str, typer.Option(help="The detector's name on its card; the folder's name by default.")] = "",
     init: Annotated[str | None, typer.Option(help="Detector whose weights training begins with: folder, run or name.")] = None,
+    teacher: Annotated[
+        str | None, typer.Option(help="Detector whose answers are mixed into the labels: folder, run or name.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the interrupted run in --out.")] = False,
     skip_broken: SkipBroken = False,
 ) -> None:
@@ -62,7 +65,7 @@ def train(
     from fauxto.training import leave_processes
     from fauxto.training import train as train_detector
 
-    folder = train_detector(store, resolved, out, init=init, resume=resume, name=name, note=note_of(store))
+    folder = train_detector(store, resolved, out, init=init, teacher=teacher, resume=resume, name=name, note=note_of(store))
     leave_processes()
     typer.echo(folder)
 

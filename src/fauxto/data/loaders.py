@@ -43,7 +43,7 @@ def train_batches(
     rank: int = 0,
     world_size: int = 1,
     n_workers: int = 0,
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+) -> Iterator[tuple[torch.Tensor, torch.Tensor, Positions]]:
     """Yield shuffled, augmented batches of one epoch from ``first_step`` on.
 
     Args:
@@ -58,18 +58,19 @@ def train_batches(
         n_workers: Threads that make batches ahead; 0 makes each when it is asked for. The batches are the same.
 
     Yields:
-        Images float32 (n, 3, size, size), smaller while only cut-outs are shown, and labels float32 (n,), 1 = fake.
+        Images float32 (n, 3, size, size), smaller while only cut-outs are shown, labels float32 (n,), 1 = fake,
+        and the images' positions in the store, (n,).
     """
     order = np.random.default_rng([config.seed, epoch]).permutation(positions)
     together = config.batch_size * world_size
 
-    def batch(step: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def batch(step: int) -> tuple[torch.Tensor, torch.Tensor, Positions]:
         mine = order[step * together : (step + 1) * together][rank::world_size]
         rng = np.random.default_rng([config.seed, epoch, step, rank])
         images = augmented(squares(store, mine, spec), spec, config, rng)
         if 0 < config.crop < spec.size and epoch < round(config.crop_share * config.max_epochs):
             images = cropped(images, rng.integers(0, spec.size - config.crop + 1, (len(images), 2)), size=config.crop)
-        return torch.from_numpy(normalised(images, spec)), torch.from_numpy(store.is_fake[mine].astype(np.float32))
+        return torch.from_numpy(normalised(images, spec)), torch.from_numpy(store.is_fake[mine].astype(np.float32)), mine
 
     steps = range(first_step, n_steps(len(order), batch_size=config.batch_size, world_size=world_size))
     yield from _made_ahead(batch, steps, n_workers=n_workers) if n_workers else map(batch, steps)

@@ -121,7 +121,7 @@ def _official(store: Store, config: TrainConfig, cluster: Positions, strata: Pos
 
 def _drawn(store: Store, config: TrainConfig, cluster: Positions, strata: Positions) -> Split:
     everything = np.arange(len(store))
-    test = draw(everything, round(config.test_share * len(everything)), cluster=cluster, strata=strata, seed=config.seed)
+    test = draw(everything, round(config.test_share * len(everything)), cluster=cluster, strata=strata, seed=config.drawn_by)
     pool = np.setdiff1d(everything, test)
     train, val = _training_part(pool, np.array([], np.int64), config, cluster, strata)
     return Split(train, val, test, test, 0)
@@ -134,9 +134,9 @@ def _training_part(
     n_wanted = round(config.subset * len(pool))
     n_wanted = min(n_wanted, config.limit) if config.limit else n_wanted
     if n_wanted < len(pool):
-        pool = draw(pool, n_wanted, cluster=cluster, strata=strata, seed=config.seed + 1)
+        pool = draw(pool, n_wanted, cluster=cluster, strata=strata, seed=config.drawn_by + 1)
     if not len(val):
-        val = draw(pool, round(config.validation_share * len(pool)), cluster=cluster, strata=strata, seed=config.seed + 2)
+        val = draw(pool, round(config.validation_share * len(pool)), cluster=cluster, strata=strata, seed=config.drawn_by + 2)
     return np.setdiff1d(pool, val), val
 
 

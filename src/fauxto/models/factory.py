@@ -80,7 +80,8 @@ def preprocess_spec(config: TrainConfig) -> PreprocessSpec:
         >>> preprocess_spec(TrainConfig(recode=75)).recode
         75
     """
-    return replace(blueprint(config.model).preprocess, recode=config.recode, mirrored=config.mirrored)
+    seen = {key: getattr(config, key) for key in ("recode", "recode_from", "mirrored")}
+    return replace(blueprint(config.model).preprocess, **seen)
 
 
 def build(name: str, **options: Any) -> nn.Module:

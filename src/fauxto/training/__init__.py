@@ -19,7 +19,7 @@ from fauxto.data.loaders import n_steps
 from fauxto.data.splits import Split, make_split
 from fauxto.data.store import Store
 from fauxto.models import factory
-from fauxto.training.beginning import begun_from, first_network
+from fauxto.training.beginning import ancestor, first_network
 from fauxto.training.finish import write_detector
 from fauxto.training.folder import open_run
 from fauxto.training.logs import EpochBar
@@ -27,6 +27,7 @@ from fauxto.training.loop import Loop
 from fauxto.training.optimizers import averaged_copy, build_optimizer
 from fauxto.training.processes import keep_large_blocks, leave_processes, on_first, open_fabric
 from fauxto.training.state import Position, load_best, load_state
+from fauxto.training.teacher import teacher_answers
 
 __all__ = ["fit", "keep_large_blocks", "leave_processes", "train"]
 
@@ -37,6 +38,7 @@ def train(
     folder: Path,
     *,
     init: str | Path | None = None,
+    teacher: str | Path | None = None,
     resume: bool = False,
     shown: bool = True,
     name: str = "",
@@ -49,6 +51,7 @@ def train(
         config: What to do.
         folder: Run folder; new, or with ``resume`` the one of an interrupted run.
         init: Detector whose weights training begins with, as ``Detector.load`` takes it; None begins with random ones.
+        teacher: Detector whose answers are mixed into the labels, as ``Detector.load`` takes it.
         resume: Go on where an interrupted run was; on the CPU the result is bit-identical to an uninterrupted run.
         shown: Show progress on stderr.
         name: The detector's name on its card; the folder's name by default.
@@ -58,23 +61,26 @@ def train(
         The detector folder, ``folder / "detector"``.
 
     Raises:
-        UsageError: The folder is taken, the interrupted run had another configuration or other data, or ``init`` has another
-            network or knows this run's validation or test images.
-        DetectorError: ``init`` is no detector, or a damaged one.
+        UsageError: The folder is taken, the interrupted run had another configuration or other data, ``init`` has another
+            network, or it or ``teacher`` knows this run's validation or test images.
+        DetectorError: ``init`` or ``teacher`` is no detector, or a damaged one.
         DivergedError: The loss became NaN; the last good checkpoint stays.
         TrainingError: The device is not there, or the interrupted run's state is damaged.
         DataError: The split cannot be made, or there are too few images.
         DiskFullError: There was no room; the last good checkpoint stays.
     """
     split = make_split(store, config)
-    begun = begun_from(init, store, split)
+    found = {"begun_from": ancestor(init, store, split), "taught_by": ancestor(teacher, store, split)}
+    ancestors = {line: about for line, about in found.items() if about}
     fabric = open_fabric(config)
     _check_enough(split, config, fabric)
     network = first_network(config, init)
-    on_first(fabric, lambda: open_run(fabric, folder, store, split, config, begun=begun, resume=resume))
+    on_first(fabric, lambda: open_run(fabric, folder, store, split, config, ancestors=ancestors, resume=resume))
     loop = _loop(fabric, network, store, split, config, folder, shown=shown)
-    loop.begun_from = begun
+    loop.ancestors = ancestors
     position = load_state(folder, loop.kept(), loop.optimizer.optimizer) if resume else Position()
+    if teacher is not None and not position.is_done:
+        loop.teacher = teacher_answers(teacher, store, split.train, loop.bar).to(fabric.device)
     loop.run(position)
     load_best(folder, loop.answering)
     return _finish(loop, position, name=name or folder.resolve().name, note=note)

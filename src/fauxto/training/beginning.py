@@ -1,4 +1,4 @@
-"""Where a run's first weights come from: chance, or a detector that was trained before."""
+"""What a run takes over from detectors that were trained before: one's weights, another's answers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from fauxto.checkpoint import WEIGHTS, trainings, verified
+from fauxto.checkpoint import LINES, WEIGHTS, trainings, verified
 from fauxto.config import TrainConfig, from_mapping
 from fauxto.data.splits import Split, fingerprint, make_split
 from fauxto.data.store import Store
@@ -19,8 +19,8 @@ from fauxto.models import factory
 from fauxto.networks import load_network
 from fauxto.runs import sha256_of
 
-_SPLIT = ("split", "subset", "limit", "validation_share", "test_share", "seed")  # the keys that decide it
-_TOLD = ("store", "note", "generators", "config", "best_epoch", "n_train", "pixels", "test_part", "begun_from")
+_SPLIT = ("split", "subset", "limit", "validation_share", "test_share")  # the keys that decide it
+_TOLD = ("store", "note", "generators", "config", "best_epoch", "n_train", "pixels", "test_part", *LINES)
 
 
 def first_network(config: TrainConfig, init: str | Path | None) -> nn.Module:
@@ -39,26 +39,26 @@ def first_network(config: TrainConfig, init: str | Path | None) -> nn.Module:
     return network
 
 
-def begun_from(init: str | Path | None, store: Store, split: Split) -> dict[str, Any] | None:
-    """Return what a card says of the detector that training begins with; None where there is none.
+def ancestor(where: str | Path | None, store: Store, split: Split) -> dict[str, Any] | None:
+    """Return what a card says of a detector that this run takes over from; None where there is none.
 
     Raises:
         DetectorError: There is no such detector, or it is damaged.
-        UsageError: It, or one that it began with, was trained on this very set of images, and on some that this run keeps for
-            validation or testing. Of other sets nothing is known, not even of this one with an image more.
+        UsageError: It, or one that it took over from itself, was trained on this very set of images, and on some that this run
+            keeps for validation or testing. Of other sets nothing is known, not even of this one with an image more.
     """
-    if init is None:
+    if where is None:
         return None
-    detector = Detector.load(init)
+    detector = Detector.load(where)
     before = detector.card["trained_on"]
     for about in trainings(detector.card):
-        _check_unseen(about, store, split, init)
+        _check_unseen(about, store, split, where)
     told = {key: before[key] for key in _TOLD if key in before}
     weights = sha256_of(verified(detector.folder, detector.card, WEIGHTS))
     return {"name": detector.card["name"], "weights": weights, "trained_on": told}
 
 
-def _check_unseen(before: Mapping[str, Any], store: Store, split: Split, init: str | Path) -> None:
+def _check_unseen(before: Mapping[str, Any], store: Store, split: Split, where: str | Path) -> None:
     """On other data there is nothing to compare; of the same data, what was learned must not be asked again."""
     if before.get("store") != store.folder.name and before.get("pixels") != fingerprint(store, np.arange(len(store))):
         return
@@ -66,16 +66,18 @@ def _check_unseen(before: Mapping[str, Any], store: Store, split: Split, init: s
         config = from_mapping(TrainConfig, before["config"])
         was = make_split(store, config)
     except (KeyError, TypeError, AttributeError, ConfigError) as error:
-        raise DetectorError(f"the card of {init} does not say how its data were split ({error!r}): begin with another") from error
+        raise DetectorError(
+            f"the card of {where} does not say how its data were split ({error!r}): begin with another"
+        ) from error
     if before.get("test_part") != fingerprint(store, was.test):
         raise UsageError(
-            f"{init} was trained by a fauxto that splits these data otherwise: begin with another, or take other data"
+            f"{where} was trained by a fauxto that splits these data otherwise: begin with another, or take other data"
         )
     for part in ("validation", "test"):
         n_known = int(np.isin(getattr(split, part), was.train).sum())
         if n_known:
-            same = " ".join(f"--set {key}={getattr(config, key)}" for key in _SPLIT)
+            same = " ".join(f"--set {key}={getattr(config, key)}" for key in _SPLIT) + f" --set split_seed={config.drawn_by}"
             raise UsageError(
-                f"{init} was trained on {n_known:,} of this run's {part} images, whose scores would be too good: "
+                f"{where} was trained on {n_known:,} of this run's {part} images, whose scores would be too good: "
                 f"take its split ({same}), or other data"
             )

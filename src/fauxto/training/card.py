@@ -57,7 +57,7 @@ def _trained_on(loop: Loop, position: Position, note: str) -> dict[str, Any]:
     store, split = loop.store, loop.split
     return {
         "store": store.folder.name,
-        "note": _with_notes_before(note, loop.begun_from),
+        "note": _with_notes_before(note, loop.ancestors),
         "n_train": len(split.train),
         "n_validation": len(split.validation),
         "pixels": fingerprint(store, np.arange(len(store))),
@@ -65,13 +65,15 @@ def _trained_on(loop: Loop, position: Position, note: str) -> dict[str, Any]:
         "generators": sorted({store.records[at].generator for at in split.train} - {""}),
         "best_epoch": position.best_epoch,
         "config": configs.to_dict(loop.config),
-    } | ({"begun_from": loop.begun_from} if loop.begun_from else {})
+    } | loop.ancestors
 
 
-def _with_notes_before(note: str, begun: dict[str, Any] | None) -> str:
-    """What must be said of the data that a detector began with, such as that they are simulated, stays true of it."""
-    before = str(begun["trained_on"].get("note", "")) if begun else ""
-    return note if before in note else "; before that: ".join(filter(None, (note, before)))
+def _with_notes_before(note: str, ancestors: dict[str, Any]) -> str:
+    """What must be said of the data that a detector comes from, such as that they are simulated, stays true of it."""
+    for ancestor in ancestors.values():
+        before = str(ancestor["trained_on"].get("note", ""))
+        note = note if before in note else "; before that: ".join(filter(None, (note, before)))
+    return note
 
 
 def _operating_points(is_fake: np.ndarray, p_fake: np.ndarray) -> dict[str, Any]:

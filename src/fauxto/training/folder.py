@@ -10,6 +10,7 @@ from typing import Any
 from lightning_fabric import Fabric
 
 from fauxto import config as configs
+from fauxto.checkpoint import LINES
 from fauxto.config import TrainConfig
 from fauxto.data.splits import Split
 from fauxto.data.store import Store
@@ -27,7 +28,7 @@ def open_run(
     split: Split,
     config: TrainConfig,
     *,
-    begun: dict[str, Any] | None = None,
+    ancestors: dict[str, Any] | None = None,
     resume: bool,
 ) -> None:
     """Make the run folder, or check that it is this run's; config.toml comes last and says that a run has begun.
@@ -36,7 +37,7 @@ def open_run(
         UsageError: The folder is taken, or with ``resume`` not that of a run with this configuration, data and split.
         DiskFullError: There was no room.
     """
-    about = _about(fabric, store, split) | {"precision": precision_of(config), "begun_from": begun}
+    about = _about(fabric, store, split) | {"precision": precision_of(config), **dict.fromkeys(LINES), **(ancestors or {})}
     if resume and (folder / CONFIG).is_file():
         _check_same_config(folder, config)
         _check_same_run(folder, about)
@@ -85,9 +86,11 @@ def _check_same_run(folder: Path, about: dict[str, Any]) -> None:
         raise UsageError(f"{folder / RUN} cannot be read ({error}): start anew with another --out") from error
     if before.get("store") != about["store"]:
         raise UsageError(f"{folder} was started with other data: give the same --data, or a new --out")
-    if before.get("begun_from") != about["begun_from"]:
-        name = (before.get("begun_from") or {}).get("name")
-        raise UsageError(f"{folder} began with {f'the weights of {name}' if name else 'random weights'}: give the same --init")
+    for line, option in LINES.items():
+        if before.get(line) != about[line]:
+            name = (before.get(line) or {}).get("name")
+            with_it = f"with {option} {name}" if name else f"without {option}"
+            raise UsageError(f"{folder} was started {with_it}: do the same, or take a new --out")
     n_before, n_now = before.get("n_processes", 1), about["n_processes"]
     if n_before != n_now:
         raise UsageError(f"{folder} was started with {n_before} processes, now there are {n_now}: take as many as before")

@@ -47,6 +47,11 @@ class EpochBar:
             task = self._progress.tasks[0].id
             self._progress.update(task, completed=step, note=f"{rate:,.0f} images/s  loss {loss:.4f}")
 
+    def move(self, n_done: int) -> None:
+        """Move the bar without a word."""
+        if self._progress is not None:
+            self._progress.update(self._progress.tasks[0].id, completed=n_done)
+
     def say(self, line: str) -> None:
         """Print one line beside the bar."""
         if self.shown:

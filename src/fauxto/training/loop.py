@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from fauxto.config import TrainConfig
 from fauxto.data.loaders import n_steps, network_input, train_batches
-from fauxto.data.splits import Split
+from fauxto.data.splits import Positions, Split
 from fauxto.data.store import Store
 from fauxto.models import nets
 from fauxto.preprocess import PreprocessSpec
@@ -26,6 +26,7 @@ from fauxto.training import logs
 from fauxto.training.optimizers import learning_rate_share, set_learning_rate
 from fauxto.training.processes import n_loader_threads, on_first, share_buffers, summed
 from fauxto.training.state import Position, check_finite, check_finite_loss, save_best, save_state
+from fauxto.training.teacher import targets
 
 _LOOK_EVERY = 50
 _VALIDATION_BATCH = 256
@@ -42,7 +43,8 @@ class Loop:
         averaged: The moving average of the weights, which then answers in the network's place; None without.
         folder: The run folder.
         on_epoch: Called after each epoch; what it raises ends the run.
-        begun_from: What the card says of the detector whose weights came first; None where chance did.
+        teacher: A teacher's answers for the store's images, (n,), on the device (``training.teacher``); None without one.
+        ancestors: What the card says of the detectors that this one comes from (``training.beginning``).
         keeps_weights: Whether the run can be resumed and ends in a detector; a tuning trial does neither and writes no weights.
     """
 
@@ -57,7 +59,8 @@ class Loop:
     folder: Path
     bar: logs.EpochBar
     on_epoch: Callable[[Position], None] | None = None
-    begun_from: dict[str, Any] | None = None
+    teacher: torch.Tensor | None = None
+    ancestors: dict[str, Any] = field(default_factory=dict)
     keeps_weights: bool = True
 
     @property
@@ -99,11 +102,12 @@ class Loop:
         totals = torch.tensor(position.totals, dtype=_sum_type(fabric.device), device=fabric.device)
         saved_at = time.monotonic()
         with self.bar.epoch(f"epoch {position.epoch + 1}/{config.max_epochs}", total=total, first=position.step):
-            for images, labels in batches:
+            for images, labels, positions in batches:
                 set_learning_rate(
                     self.optimizer, learning_rate_share(position.epoch * total + position.step, total * config.max_epochs, config)
                 )
-                totals += self.step(self._placed(images), labels.to(fabric.device, non_blocking=True))
+                labels = labels.to(fabric.device, non_blocking=True)
+                totals += self.step(self._placed(images), labels, targets(labels, self._taught(positions), config))
                 position.step += 1
                 is_due = self._is_due(saved_at)
                 if is_due or position.step % _LOOK_EVERY == 0 or position.step == total:
@@ -113,11 +117,16 @@ class Loop:
                     save_state(self.folder, self.kept(), self.optimizer.optimizer, position)
                     saved_at = time.monotonic()
 
-    def step(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Do one optimizer step; return the sum of losses, the right answers and the images, (3,), on the device."""
+    def step(self, images: torch.Tensor, labels: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+        """Do one optimizer step; return the sum of losses, the right answers and the images, (3,), on the device.
+
+        Args:
+            images: What the network sees.
+            labels: What is true of them.
+            wanted: What the network is pulled towards, in [0, 1].
+        """
         logits = self.model(images)
-        smooth = self.config.label_smoothing
-        loss = binary_cross_entropy_with_logits(logits.float(), labels * (1 - 2 * smooth) + smooth)
+        loss = binary_cross_entropy_with_logits(logits.float(), wanted)
         self.optimizer.zero_grad()
         self.fabric.backward(loss)
         self.optimizer.step()
@@ -157,6 +166,9 @@ class Loop:
         """Return images on the device, their memory laid out as the network's."""
         layout = torch.channels_last if self.config.channels_last else torch.contiguous_format
         return images.to(self.fabric.device, memory_format=layout, non_blocking=True)
+
+    def _taught(self, positions: Positions) -> torch.Tensor | None:
+        return None if self.teacher is None else self.teacher[torch.from_numpy(positions).to(self.fabric.device)]
 
     def kept(self) -> dict[str, nn.Module]:
         """Return everything with weights that a resumed run needs, by its name in the state."""
