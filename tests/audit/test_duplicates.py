@@ -131,6 +131,11 @@ def test_flat_images_are_equal_or_nothing():
     assert report.n_not_compared == 3
 
 
+def test_a_set_of_flat_images_alone():
+    report = find_duplicates(store_of([np.full((9, 9, 3), value, np.uint8) for value in (0, 0, 7)]))
+    assert (len(report.pairs), report.n_not_compared, report.groups) == (1, 3, ((0, 1),))
+
+
 def test_one_horizon_is_not_one_picture():
     rng = np.random.default_rng(0)
 

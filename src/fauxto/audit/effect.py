@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from fauxto.audit.duplicates import EQUAL, DuplicateReport
 from fauxto.errors import DataError, ScoreError
-from fauxto.metrics import Interval, balanced_accuracy, check_scores, roc_auc, wilson
-from fauxto.metrics import accuracy as accuracy_of
+from fauxto.metrics import Confusion, Interval, check_scores, points, wilson
 
 EQUAL_OR_NEAR = "equal or near"
-Metric = Callable[[np.ndarray, np.ndarray], float]
+Metric = Callable[[np.ndarray], float]  # members, may repeat -> value; NaN where they cannot give it
 
 
 @dataclass(frozen=True)
@@ -92,56 +92,52 @@ def score_without(
         raise DataError(f"the positions must lie from 0 to {report.n_images - 1}: give those of the store that was audited")
     seen = {EQUAL: report.test_in_train, EQUAL_OR_NEAR: report.test_in_train + report.test_near_train}
     leaks = {name: np.isin(positions, np.array(at, np.int64)) for name, at in seen.items()}
-    metrics: dict[str, Metric] = {
-        "accuracy": lambda labels, scores: accuracy_of(labels, scores, threshold=threshold),
-        "balanced_accuracy": lambda labels, scores: balanced_accuracy(labels, scores, threshold=threshold),
-        "roc_auc": roc_auc,
-    }
-    equal, both = (_effect(name, leak, is_fake, p_fake, metrics, n_resamples, seed, level) for name, leak in leaks.items())
+    metrics = _metrics(is_fake, p_fake, threshold)
+    equal, both = (_effect(name, leak, metrics, n_resamples, seed, level) for name, leak in leaks.items())
     return equal, both
 
 
-def _effect(
-    name: str,
-    leak: np.ndarray,
-    is_fake: np.ndarray,
-    p_fake: np.ndarray,
-    metrics: Mapping[str, Metric],
-    n_resamples: int,
-    seed: int,
-    level: float,
-) -> ScoreEffect:
-    every = np.arange(len(leak))
-    values = _with_and_without(every, leak, is_fake, p_fake, metrics)
+def _metrics(is_fake: np.ndarray, p_fake: np.ndarray, threshold: float) -> dict[str, Metric]:
+    """Return what gives each metric of some of the images; ranks and answers are found once, for many resamples."""
+    answers, cells = 2 * is_fake + (p_fake >= threshold), points.cells_of(is_fake, p_fake)
+    n_cells = int(cells.max()) + 1
+
+    def ratio(name: str, members: np.ndarray) -> float:
+        counts = Confusion(*np.bincount(answers[members], minlength=4).tolist())
+        try:
+            return points.ratio_of_counts(name, counts)
+        except ScoreError:
+            return float("nan")
+
+    def auc(members: np.ndarray) -> float:
+        real, fake = points.real_and_fake(cells[members], n_cells)
+        return points.auc_of_counts(real, fake) if real.any() and fake.any() else float("nan")
+
+    return {"accuracy": partial(ratio, "accuracy"), "balanced_accuracy": partial(ratio, "balanced_accuracy"), "roc_auc": auc}
+
+
+def _effect(name: str, leak: np.ndarray, metrics: Mapping[str, Metric], n_resamples: int, seed: int, level: float) -> ScoreEffect:
+    n_images = len(leak)
+    values = _with_and_without(np.arange(n_images), leak, metrics)
     rng = np.random.default_rng(seed)
-    drawn = np.stack([
-        _with_and_without(rng.integers(len(leak), size=len(leak)), leak, is_fake, p_fake, metrics) for _ in range(n_resamples)
-    ])  # fmt: skip
+    drawn = np.stack([_with_and_without(rng.integers(n_images, size=n_images), leak, metrics) for _ in range(n_resamples)])
     found = {
         metric: MetricEffect(*(_interval(values[at, k], drawn[:, at, k], level) for k in range(3)))
         for at, metric in enumerate(metrics)
     }
-    return ScoreEffect(name, len(leak), int(leak.sum()), _share_right(leak, is_fake, p_fake, metrics, level), found)
+    n_leaks = int(leak.sum())
+    if not n_leaks:
+        right = Interval(None, reason="none of the scored images stands in train")
+    else:
+        right = wilson(round(metrics["accuracy"](np.flatnonzero(leak)) * n_leaks), n_leaks, level=level)
+    return ScoreEffect(name, n_images, n_leaks, right, found)
 
 
-def _with_and_without(
-    chosen: np.ndarray, leak: np.ndarray, is_fake: np.ndarray, p_fake: np.ndarray, metrics: Mapping[str, Metric]
-) -> np.ndarray:
-    """Return each metric on the chosen images, on those of them that are no leak, and the difference; NaN: cannot be given."""
+def _with_and_without(chosen: np.ndarray, leak: np.ndarray, metrics: Mapping[str, Metric]) -> np.ndarray:
+    """Return each metric on the chosen images, on those of them that are no leak, and the difference: float64, (3, 3)."""
     kept = chosen[~leak[chosen]]
-    found = np.full((len(metrics), 3), np.nan)
-    for at, metric in enumerate(metrics.values()):
-        for k, members in enumerate((chosen, kept)):
-            found[at, k] = _or_nan(metric, is_fake[members], p_fake[members])
-    found[:, 2] = found[:, 1] - found[:, 0]
-    return found
-
-
-def _or_nan(metric: Metric, is_fake: np.ndarray, p_fake: np.ndarray) -> float:
-    try:
-        return metric(is_fake, p_fake)
-    except ScoreError:  # one class only, or no image at all
-        return float("nan")
+    both = np.array([(metric(chosen), metric(kept)) for metric in metrics.values()])
+    return np.hstack([both, both[:, 1:] - both[:, :1]])
 
 
 def _interval(value: float, drawn: np.ndarray, level: float) -> Interval:
@@ -152,12 +148,3 @@ def _interval(value: float, drawn: np.ndarray, level: float) -> Interval:
         return Interval(float(value), reason="too few images for an interval: many resamples lack a class")
     low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2]).tolist()
     return Interval(float(value), low, high)
-
-
-def _share_right(
-    leak: np.ndarray, is_fake: np.ndarray, p_fake: np.ndarray, metrics: Mapping[str, Metric], level: float
-) -> Interval:
-    if not leak.any():
-        return Interval(None, reason="none of the scored images stands in train")
-    n_right = round(metrics["accuracy"](is_fake[leak], p_fake[leak]) * int(leak.sum()))
-    return wilson(n_right, int(leak.sum()), level=level)

@@ -148,7 +148,7 @@ def _limit(even: np.ndarray, odd: np.ndarray, n_wanted: int) -> float:
     chosen = np.random.default_rng(0).permutation(n_images)[:256]
     likeness = even[chosen] @ even.T + np.abs(odd[chosen] @ odd.T)
     likeness[np.arange(len(chosen)), chosen] = -np.inf
-    n_above = min(likeness.size - 1, round(2 * n_wanted / n_images * len(chosen)))
+    n_above = min(likeness.size, round(2 * n_wanted / n_images * len(chosen)))
     return float(np.partition(likeness, likeness.size - n_above, axis=None)[likeness.size - n_above])
 
 
