@@ -93,6 +93,16 @@ def test_large_images_of_other_sizes_are_compared_too():
     assert report.n_not_compared == 1
 
 
+def test_large_images_that_differ_only_in_finer_detail_are_two_pictures():
+    """Aligned faces: alike at 32x32 pixels, different beyond."""
+    rng = np.random.default_rng(0)
+    rough = np.asarray(Image.fromarray(picture(1)).resize((128, 128), Image.Resampling.BICUBIC)).astype(np.float64)
+    details = [np.kron(rng.normal(0, 60, (64, 64, 1)), np.array([[1], [1]])[..., None]).repeat(2, axis=1) for _ in range(2)]
+    one, other = (np.clip(rough + detail, 0, 255).astype(np.uint8) for detail in details)
+    assert sameness.finer_correlation(resized(one, 64), resized(other, 64)) < sameness.MIN_FINER
+    assert sameness.finer_correlation(resized(one, 64), resized(once(one, "jpeg-75"), 64)) > sameness.MIN_FINER
+
+
 def test_counts_by_hand():
     a, b, c = (picture(seed) for seed in range(3))
     near_a = once(a, "jpeg-70")

@@ -11,7 +11,16 @@ import numpy as np
 from PIL import Image
 
 from fauxto.audit.likeness import SIDE, find_candidates, planes
-from fauxto.audit.sameness import MIN_CORRELATION, MIN_CORRELATION_BEYOND_LINES, SamePictures, changes, same_pictures
+from fauxto.audit.sameness import (
+    FINER_SIDE,
+    MIN_CORRELATION,
+    MIN_CORRELATION_BEYOND_LINES,
+    MIN_FINER,
+    SamePictures,
+    changes,
+    finer_correlation,
+    same_pictures,
+)
 from fauxto.data.store import Store
 
 EQUAL, NEAR = "equal", "near"
@@ -96,6 +105,7 @@ class DuplicateReport:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON, with the limits that a near duplicate had to reach."""
         limits = {"min_correlation": MIN_CORRELATION, "min_correlation_beyond_lines": MIN_CORRELATION_BEYOND_LINES}
+        limits["min_finer_correlation"] = MIN_FINER
         return asdict(self) | {"limits": limits}
 
 
@@ -120,9 +130,10 @@ def find_duplicates(store: Store, *, progress: Progress | None = None, n_threads
     n_threads = n_threads or os.cpu_count() or 1
     candidates = find_candidates(shown, n_threads=n_threads, progress=lambda done, total: say("searching", done, total))
     same = same_pictures(shown, candidates, n_threads=n_threads, progress=lambda done, total: say("comparing", done, total))
-    near = _near_pairs(store, head[compared], shown, same)
+    near, near_at = _near_pairs(store, head[compared], shown, same)
     n_flat = int(len(store) - np.isin(picture, compared).sum())
-    return _report(store, picture, head, np.stack([compared[same.first], compared[same.second]], axis=1), near, n_flat)
+    pictures = np.stack([compared[same.first], compared[same.second]], axis=1)[near_at]
+    return _report(store, picture, head, pictures, near, n_flat)
 
 
 def _thumbnails(store: Store, positions: np.ndarray, progress: Callable[[int, int], None]) -> np.ndarray:
@@ -146,11 +157,25 @@ def _contrast(images: np.ndarray) -> np.ndarray:
     return np.concatenate([planes(part)[:, 0].std(axis=(1, 2)) for part in parts])
 
 
-def _near_pairs(store: Store, positions: np.ndarray, images: np.ndarray, same: SamePictures) -> list[Pair]:
-    pairs = []
+def _same_in_detail(first: np.ndarray, second: np.ndarray, *, mirrored: bool) -> bool:
+    """Compare two images again with twice as many pixels a side, if both have them."""
+    if min(*first.shape[:2], *second.shape[:2]) < FINER_SIDE:
+        return True
+    one, other = (
+        np.asarray(Image.fromarray(image).resize((FINER_SIDE, FINER_SIDE), Image.Resampling.BICUBIC, reducing_gap=3.0))
+        for image in (first, second)
+    )
+    return finer_correlation(one[:, ::-1] if mirrored else one, other) >= MIN_FINER
+
+
+def _near_pairs(store: Store, positions: np.ndarray, images: np.ndarray, same: SamePictures) -> tuple[list[Pair], list[int]]:
+    """Return the pairs, nearest first, and where each stands in ``same``."""
+    pairs, kept = [], []
     for at in np.argsort(same.distance, kind="stable").tolist():
         one, other = int(same.first[at]), int(same.second[at])
         first, second = int(positions[one]), int(positions[other])
+        if not _same_in_detail(store.image(first), store.image(second), mirrored=bool(same.mirrored[at])):
+            continue
         change = changes(
             images[one],
             images[other],
@@ -159,7 +184,8 @@ def _near_pairs(store: Store, positions: np.ndarray, images: np.ndarray, same: S
             shifted=bool(same.down[at] or same.right[at]),
         )
         pairs.append(Pair(first, second, NEAR, change, max(0.0, float(same.distance[at]))))
-    return pairs
+        kept.append(at)
+    return pairs, kept
 
 
 def _report(
