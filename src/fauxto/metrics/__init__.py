@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from fauxto.metrics.intervals import Interval, ReliabilityBin, all_metrics, confusion_intervals, reliability_bins, wilson
+from fauxto.metrics.intervals import ReliabilityBin, all_metrics, confusion_intervals, reliability_bins
+from fauxto.metrics.paired import Answers, McNemar, brier_score, differences, holm, mcnemar
 from fauxto.metrics.points import (
     Confusion,
     accuracy,
@@ -19,26 +20,39 @@ from fauxto.metrics.points import (
     roc_auc,
     tpr_at_fpr,
 )
+from fauxto.metrics.prevalence import AtShare, at_share
+from fauxto.metrics.rankings import auc_interval, tpr_interval
+from fauxto.metrics.shares import Interval, wilson
 
 __all__ = [
+    "Answers",
+    "AtShare",
     "Confusion",
     "Interval",
+    "McNemar",
     "ReliabilityBin",
     "accuracy",
     "all_metrics",
+    "at_share",
+    "auc_interval",
     "average_precision",
     "balanced_accuracy",
+    "brier_score",
     "check_scores",
     "confusion",
     "confusion_intervals",
     "cumulative_counts",
+    "differences",
     "expected_calibration_error",
     "f1",
     "false_alarm_rate",
+    "holm",
+    "mcnemar",
     "precision",
     "recall",
     "reliability_bins",
     "roc_auc",
     "tpr_at_fpr",
+    "tpr_interval",
     "wilson",
 ]
