@@ -28,18 +28,19 @@ def log_odds(p: np.ndarray | float) -> np.ndarray:
     return np.asarray(np.log(inside) - np.log1p(-inside))
 
 
-def to_p_fake(logits: np.ndarray, *, temperature: float) -> np.ndarray:
-    """Return probabilities for logits.
+def to_p_fake(logits: np.ndarray, *, temperature: float, bias: float = 0.0) -> np.ndarray:
+    """Return probabilities for logits: sigmoid(logit / temperature + bias).
 
     Args:
         logits: Float, any shape.
         temperature: Above 0; 1 changes nothing.
+        bias: In log-odds; 0 changes nothing (``fauxto calibrate`` fits one).
 
     Returns:
         float64 in [0, 1], same shape.
 
     Raises:
-        ScoreError: The temperature is not above 0, or a logit is NaN.
+        ScoreError: The temperature is not above 0, the bias is not finite, or a logit is NaN.
 
     Example:
         >>> to_p_fake(np.array([0.0, 800.0, -800.0]), temperature=1.0).tolist()
@@ -47,7 +48,9 @@ def to_p_fake(logits: np.ndarray, *, temperature: float) -> np.ndarray:
     """
     if not temperature > 0:
         raise ScoreError(f"the temperature must be above 0, got {temperature}: calibrate again")
-    scaled = np.asarray(logits, np.float64) / temperature
+    if not math.isfinite(bias):
+        raise ScoreError(f"the bias must be a finite number, got {bias}: calibrate again")
+    scaled = np.asarray(logits, np.float64) / temperature + bias
     if np.isnan(scaled).any():
         raise ScoreError("a logit is not a number: the detector is damaged or was trained badly, train again")
     small = np.exp(-np.abs(scaled))

@@ -30,6 +30,7 @@ DEFAULT = "cifake"  # the bundled detector that is used when none is named
 # As far as this from the threshold, in log-odds from one half, re-encoding turns no verdict round: nothing is gained by asking
 # (docs/LOG.md).
 CERTAIN = 0.99
+MAX_BIAS = 50.0  # in log-odds; with more, every answer would be the same
 _PIXELS_AT_ONCE = 2**24  # a stranger's card must not make us allocate without end
 ASSETS = Path(str(resources.files("fauxto"))) / "assets"
 
@@ -109,10 +110,18 @@ class Detector:
         """Logits are divided by it before they become probabilities."""
         return float(self.card["calibration"]["temperature"])
 
-    @property
+    @cached_property
+    def bias(self) -> float:
+        """Added to the log-odds of a logit; 0 unless the detector was calibrated anew (``fauxto calibrate``)."""
+        return float(self.card["calibration"].get("bias", 0.0))
+
+    @cached_property
     def certain_logit(self) -> float:
-        """Further from 0 than this, an answer is certain, and a mirrored detector does not ask about the mirror image."""
-        return self.temperature * float(log_odds(CERTAIN))
+        """Further from 0 than this, an answer is certain, and a mirrored detector does not ask about the mirror image.
+
+        It stays what it was in training when a detector is calibrated anew, so that no logit changes.
+        """
+        return float(self.card["calibration"].get("certain_logit", self.temperature * float(log_odds(CERTAIN))))
 
     def predict(self, images: Iterable[ImageLike]) -> list[Prediction]:
         """Answer for every image.
@@ -163,7 +172,7 @@ class Detector:
 
     def p_fake(self, logits: np.ndarray) -> np.ndarray:
         """Return calibrated probabilities for logits: float64, same shape."""
-        return to_p_fake(logits, temperature=self.temperature)
+        return to_p_fake(logits, temperature=self.temperature, bias=self.bias)
 
     def evidence(self, image: ImageLike) -> np.ndarray:
         """Return the map of local evidence behind the logit: float32, shape (h, w); its mean is the logit.
@@ -253,6 +262,8 @@ class Detector:
         try:
             is_sound = (
                 0 < self.temperature < math.inf
+                and abs(self.bias) <= MAX_BIAS
+                and 0 <= self.certain_logit < math.inf
                 and self.spec.size > 0
                 and isinstance(self.card["name"], str)
                 and all(isinstance(self.card[key], dict) for key in ("trained_on", "model"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ from fauxto.errors import ScoreError
 from fauxto.metrics import points
 from fauxto.metrics.points import N_BINS, ONE_CLASS, RATIOS, Confusion
 from fauxto.metrics.rankings import auc_interval, tpr_interval
-from fauxto.metrics.shares import Interval, ends_of, mean_of_two, wilson
+from fauxto.metrics.shares import Interval, ends_of, mean_of_two, on_log_odds, t_of, wilson
 
 ECE_ALONE = "given without an interval: resampling adds noise to every bin, which would raise this error each time"
 RANKED = ("roc_auc", "average_precision", "tpr_at_fpr1")
@@ -40,8 +40,8 @@ def all_metrics(
     """Return every metric with an interval, each made by a method that covers the truth as often as it says (docs/evaluate.md).
 
     Numbers at the threshold are shares and have Wilson's interval, or one that is made of Wilson's; ROC AUC has DeLong's. Average
-    precision has a percentile bootstrap over images (Efron and Tibshirani 1993, chapter 13), recall at 1 % false alarms the draws
-    of ``tpr_draws``. The calibration error has none.
+    precision has a normal interval on the log-odds scale, its spread that of a bootstrap over images (Efron and Tibshirani 1993,
+    chapter 13); recall at 1 % false alarms has the draws of ``tpr_draws``. The calibration error has none.
 
     Args:
         is_fake: Bool, shape (n,).
@@ -63,9 +63,8 @@ def all_metrics(
     found = {name: ratio_interval_of(name, counts, level=level) for name in RATIOS}
     if is_fake.all() or not is_fake.any():
         return found | {name: Interval(None, reason=ONE_CLASS) for name in RANKED} | {"expected_calibration_error": _ece(is_fake, p_fake)}
-    ap = _resampled_ap(points.cells_of(is_fake, p_fake), n_resamples, seed)
     found["roc_auc"] = auc_interval(is_fake, p_fake, level=level)
-    found["average_precision"] = _interval(lambda: points.average_precision(is_fake, p_fake), ap, level, ONE_CLASS)
+    found["average_precision"] = _ap_interval(is_fake, p_fake, n_resamples=n_resamples, seed=seed, level=level)
     found["tpr_at_fpr1"] = tpr_interval(is_fake, p_fake, fpr=0.01, n_draws=n_resamples, seed=seed, level=level)
     return found | {"expected_calibration_error": _ece(is_fake, p_fake)}
 
@@ -139,16 +138,16 @@ def _resamples(n_images: int, n_resamples: int, seed: int) -> Iterator[np.ndarra
         yield rng.integers(n_images, size=n_images)
 
 
-def _interval(point: Callable[[], float], resampled: np.ndarray, level: float, reason: str) -> Interval:
-    try:
-        value = point()
-    except ScoreError:
-        return Interval(None, reason=reason)
-    defined = resampled[~np.isnan(resampled)]
-    if defined.size < level * resampled.size:
-        return Interval(value, reason=f"too few images for an interval: in many resamples {reason}")
-    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2]).tolist()
-    return Interval(value, low, high)
+def _ap_interval(is_fake: np.ndarray, p_fake: np.ndarray, *, n_resamples: int, seed: int, level: float) -> Interval:
+    value = points.average_precision(is_fake, p_fake)
+    drawn = _resampled_ap(points.cells_of(is_fake, p_fake), n_resamples, seed)
+    drawn = drawn[~np.isnan(drawn)]
+    n_fake = int(is_fake.sum())
+    if n_fake < 2 or drawn.size < level * n_resamples:
+        return Interval(value, reason="too few images for an interval: in many resamples one kind is missing")
+    if value == 1.0:
+        return Interval(value, reason="no interval: every fake lies above every photograph, and resampling changes nothing in that")
+    return on_log_odds(value, t_of(level, n_fake - 1) * float(drawn.std()))
 
 
 def reliability_bins(is_fake: np.ndarray, p_fake: np.ndarray, *, level: float = 0.95) -> tuple[ReliabilityBin, ...]:

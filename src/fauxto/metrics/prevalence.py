@@ -84,7 +84,7 @@ def ratio_interval(top: Interval, bottom: Interval) -> tuple[float, float]:
     Example:
         >>> low, high = ratio_interval(wilson(90, 100), wilson(10, 100))
         >>> round(low, 2), round(high, 2)  # the ratio is 9
-        (5.18, 16.19)
+        (5.12, 16.32)
     """
     (t, t_low, t_high), (f, f_low, f_high) = ends_of(top), ends_of(bottom)
     return _end(t * f, t_low, t, f_high, f, -1), _end(t * f, t_high, t, f_low, f, +1)
