@@ -76,7 +76,7 @@ def ratio_interval_of(name: str, counts: Confusion, *, level: float = 0.95) -> I
 
     Example:
         >>> ratio_interval_of("f1", Confusion(tn=5, fp=2, fn=2, tp=6))
-        Interval(value=0.75, low=0.468..., high=0.883..., reason='')
+        Interval(value=0.75, low=0.476..., high=0.908..., reason='')
     """
     tn, fp, fn, tp = counts
     try:
