@@ -1,4 +1,4 @@
-"""Which perturbations ``fauxto evaluate --perturb`` goes through: ``STANDARD``, the longer ways in ``CHAINS``, or names of one's own."""
+"""Which perturbations ``fauxto evaluate --perturb`` goes through: the standard ones, longer ways, or names of one's own."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fauxto.metrics.closed import auc_interval, balanced_interval, delong_variance, ece_interval, mean_of_shares, paired_change
 from fauxto.metrics.intervals import Interval, ReliabilityBin, all_metrics, confusion_intervals, reliability_bins, wilson
 from fauxto.metrics.points import (
     Confusion,
@@ -26,15 +27,21 @@ __all__ = [
     "ReliabilityBin",
     "accuracy",
     "all_metrics",
+    "auc_interval",
     "average_precision",
     "balanced_accuracy",
+    "balanced_interval",
     "check_scores",
     "confusion",
     "confusion_intervals",
     "cumulative_counts",
+    "delong_variance",
+    "ece_interval",
     "expected_calibration_error",
     "f1",
     "false_alarm_rate",
+    "mean_of_shares",
+    "paired_change",
     "precision",
     "recall",
     "reliability_bins",

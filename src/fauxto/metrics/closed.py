@@ -18,8 +18,8 @@ def auc_interval(is_fake: np.ndarray, p_fake: np.ndarray, *, level: float = 0.95
     """Return ROC AUC with the interval of DeLong et al. (1988), in time that grows as sorting does.
 
     The interval is made on the log-odds of the AUC, where it is nearly normal also for an AUC near 1 (Pepe 2003, section 5.2.4).
-    Where every pair is in the right order, or none is, the variance is estimated as 0 and says nothing: then it is Newcombe's
-    (2006, Statistics in Medicine 25:559), method 5, which needs the numbers of images only.
+    Where every pair is in the right order, or none is, or a class has one image, that variance says nothing: then the interval is
+    Newcombe's (2006, Statistics in Medicine 25:559), method 5, which needs the AUC and the numbers of images only.
 
     Args:
         is_fake: Bool, shape (n,).
@@ -38,7 +38,7 @@ def auc_interval(is_fake: np.ndarray, p_fake: np.ndarray, *, level: float = 0.95
         return Interval(None, reason=ONE_CLASS)
     real, fake = points.real_and_fake(points.cells_of(is_fake, p_fake), None)
     auc, variance = points.auc_of_counts(real, fake), delong_variance(real, fake)
-    if 0 < auc < 1 and variance > 0:
+    if 0 < auc < 1 and variance > 0 and min(real.sum(), fake.sum()) > 1:
         odds = math.log(auc / (1 - auc))
         half = _z(level) * math.sqrt(variance) / (auc * (1 - auc))
         return Interval(auc, 1 / (1 + math.exp(half - odds)), 1 / (1 + math.exp(-half - odds)))
@@ -67,7 +67,7 @@ def delong_variance(real: np.ndarray, fake: np.ndarray) -> float:
 
 
 def mean_of_shares(first: Interval, second: Interval) -> Interval:
-    """Return the mean of two independent shares, by their own limits (MOVER: Zou and Donner 2008, Statistics in Medicine 27:1693).
+    """Return the mean of two independent shares, by their own limits (MOVER: Zou and Donner 2008, Stat. Med. 27:1693).
 
     Args:
         first: A share with its interval, such as Wilson's.
@@ -172,7 +172,7 @@ def _mean_variance(placements: np.ndarray, counts: np.ndarray) -> float:
 
 
 def _newcombe(auc: float, n_real: int, n_fake: int, level: float) -> tuple[float, float]:
-    """Return the values of AUC that are no further from ``auc`` than their own error allows; ``auc`` is 0, 1, or all ties' 1/2."""
+    """Return the values of AUC that are no further from ``auc`` than their own error allows."""
     z, extra = _z(level), (n_real + n_fake) / 2 - 1
 
     def allows(theta: float) -> bool:
