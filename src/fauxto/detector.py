@@ -43,6 +43,7 @@ class Detector:
         folder: Where it lies.
         card: What it was trained on, its scope, thresholds and metrics.
         operating_point: Name of the card's operating point that decides; "" for the card's own threshold and unsure range.
+        n_threads: How many cores one answer may use; 0 is all of them.
 
     Example:
         >>> from fauxto import Detector
@@ -54,6 +55,7 @@ class Detector:
     folder: Path
     card: dict[str, Any]
     operating_point: str = ""
+    n_threads: int = 0
 
     @staticmethod
     def load(where: str | Path | None = None) -> Detector:
@@ -256,7 +258,7 @@ class Detector:
 
     @cached_property
     def _session(self) -> Any:
-        return open_session(self.folder, self.card)
+        return open_session(self.folder, self.card, n_threads=self.n_threads)
 
     def _check_card(self) -> None:
         try:

@@ -10,6 +10,8 @@ import numpy as np
 
 from fauxto.metrics import Interval, ReliabilityBin
 from fauxto.report.answers import PointRow, Verdicts
+from fauxto.report.generators import AcrossGenerators
+from fauxto.report.robustness import Robustness
 
 
 class Mistake(NamedTuple):
@@ -123,6 +125,8 @@ class Report:
         command: What made this report.
         date: When, in ISO 8601.
         environment: Versions and hardware.
+        robustness: The same images, changed on their way; None where that was not asked for.
+        across: Generator by generator against the same photographs; likewise.
     """
 
     detector: str
@@ -141,6 +145,8 @@ class Report:
     command: str = ""
     date: str = ""
     environment: Mapping[str, Any] = field(default_factory=dict)
+    robustness: Robustness | None = None
+    across: AcrossGenerators | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the numbers and their origin as plain values, ready for JSON; the images' scores are left to the CSV."""
@@ -154,6 +160,8 @@ class Report:
             "intervals": {"level": self.level, "method": "percentile bootstrap over images"}
             | {"n_resamples": self.n_resamples, "seed": self.seed},
             "columns": [_column_dict(column) for column in self.columns],
+            "robustness": self.robustness.to_dict() if self.robustness else None,
+            "across_generators": self.across.to_dict() if self.across else None,
             "caveats": list(self.caveats),
             "mistakes": [{"path": m.path, "label": m.label, "p_fake": m.p_fake} for m in self.mistakes],
             "command": self.command,
