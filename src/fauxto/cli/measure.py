@@ -44,6 +44,9 @@ def evaluate(
         str, typer.Option("--operating-point", help="fpr1 or fpr5: the card's threshold for 1 % or 5 % false alarms.")
     ] = "",
     n_resamples: Annotated[int, typer.Option(min=100, help="Bootstrap resamples behind each interval.")] = 1000,
+    prevalence: Annotated[
+        float | None, typer.Option("--prevalence", min=0, max=1, help="Your own share of fakes: what a verdict is worth there.")
+    ] = None,
     perturb: Perturb = None,
     by: By = "",
     encode: Encode = "as-is",
@@ -84,7 +87,7 @@ def evaluate(
         with counting_bar("scoring images") as progress:
             report = measure(
                 loaded, store, columns, n_resamples=n_resamples, seed=seed, data=locate(str(data)).resolve().name,
-                note=note_of(store), command=command_line(), progress=progress,
+                note=note_of(store), command=command_line(), prevalence=prevalence, progress=progress,
             )  # fmt: skip
         if names:
             report = with_changes(report, loaded, store, columns, names, workers)
@@ -102,9 +105,14 @@ def _print_numbers(report: Report) -> None:
     from rich.console import Console
     from rich.text import Text
 
+    from fauxto.report.prevalence import prevalence_of, sentence
+
     console = Console()
     console.print(_table(report))
     print_changes(console, report.robustness, report.across)
+    if report.prevalence is not None:
+        for point in prevalence_of(report):
+            console.print(Text(printable(sentence(point, report))))
     for line in (report.note, *report.caveats):
         if line:
             console.print(Text(printable(line[0].upper() + line[1:]), style="yellow"))
@@ -117,7 +125,7 @@ def _table(report: Report) -> Table:
     point = f" at {report.operating_point}" if report.operating_point else ""
     title = f"{report.detector}{point} on {report.data} (positive = fake, which is p_fake >= {report.threshold:.4g})"
     table = Table(title=Text(printable(title)), title_justify="left")
-    table.add_column(f"{100 * report.level:g} % intervals:\nbootstrap; Wilson below")
+    table.add_column(f"{100 * report.level:g} % intervals")
     for column in report.columns:
         table.add_column(f"{column.name}\n{column.n_real:,} real, {column.n_fake:,} fake", justify="right")
     for name, label in SHOWN.items():

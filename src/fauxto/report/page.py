@@ -14,6 +14,7 @@ from fauxto.metrics import Interval
 from fauxto.report.contents import Column, Mistake, Report
 from fauxto.report.parts import across_context, robustness_context
 from fauxto.report.plots import PLOTS, to_svg
+from fauxto.report.prevalence import prevalence_context
 from fauxto.report.tables import metric_rows, point_tables, text, verdict_rows
 from fauxto.verdicts import MEASURED_ON
 
@@ -73,6 +74,7 @@ def _context(report: Report) -> dict[str, Any]:
         "scope": report.card.get("scope", {}),
         "found": [(column.name, [(row, text(row.found, "%")) for row in column.generators]) for column in report.columns],
         "packages": report.environment.get("packages", {}),
+        "prevalence": prevalence_context(report),
         "robust": robustness_context(report.robustness),
         "across": across_context(report.across),
     }

@@ -11,8 +11,10 @@ import numpy as np
 
 from fauxto.report.contents import Report
 from fauxto.report.curves import pictures_of
+from fauxto.report.model_card import model_card
 from fauxto.report.page import to_html
 from fauxto.report.plots import PLOTS, to_png
+from fauxto.report.prevalence import picture_of
 from fauxto.runs import write_text, write_whole
 
 
@@ -27,10 +29,11 @@ def write_report(report: Report, folder: Path) -> Path:
         DiskFullError: There was no room; the page, which is written last, is then missing or the older one.
     """
     page = to_html(report)
-    pictures = {name: to_png(name, report) for name in PLOTS} | pictures_of(report.robustness, report.across)
+    pictures = {name: to_png(name, report) for name in PLOTS} | picture_of(report) | pictures_of(report.robustness, report.across)
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "report.json", _clean(json.dumps(report.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)) + "\n")
     write_text(folder / "scores.csv", _clean(scores_csv(report)))
+    write_text(folder / "model-card.md", _clean(model_card(report)))
     for name, part in (("robustness", report.robustness), ("generators", report.across)):
         if part:
             write_text(folder / f"{name}.csv", _clean(part.to_csv()))
