@@ -121,11 +121,12 @@ def _level(report: Report) -> str:
 
 def _gallery(label: str, report: Report) -> dict[str, Any]:
     titles = {"real": "Photographs that it took for AI", "fake": "AI-generated images that it took for photographs"}
-    shown = [_thumbnail(mistake) for mistake in report.mistakes if mistake.label == label]
+    shown = [thumbnail(mistake) for mistake in report.mistakes if mistake.label == label]
     return {"label": label, "title": titles[label], "images": shown}
 
 
-def _thumbnail(mistake: Mistake) -> dict[str, Any]:
+def thumbnail(mistake: Mistake) -> dict[str, Any]:
+    """Return an image as a small picture for inside of a page, with its path and what was said of it."""
     image = Image.fromarray(np.ascontiguousarray(mistake.image))
     image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
     stream = io.BytesIO()
