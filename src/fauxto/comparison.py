@@ -141,7 +141,7 @@ def common_images(contestants: Sequence[Detector | ScoresFile], store: Store) ->
     if not len(members) or store.is_fake[members].all() or not store.is_fake[members].any():
         raise DataError(
             f"the test parts of these detectors have {len(members)} images of {'one kind' if len(members) else 'no kind'} in "
-            "common, and photographs and fakes are needed: compare detectors that were trained on the same split, or use other data"
+            "common, and photographs and fakes are needed: compare detectors that were trained on the same split, or give other data"
         )
     name = heads[0][0] if len({name for name, _ in heads}) == 1 else "images that are test images of all"
     return name, members
@@ -168,7 +168,9 @@ def _share(text: str | None, file: Path, line: int) -> float:
     except ValueError:
         value = float("nan")
     if not 0 <= value <= 1:
-        raise DataError(f"{file}, line {line}: expected a number from 0 to 1, got {text!r}: logits must become probabilities first")
+        raise DataError(
+            f"{file}, line {line}: expected a number from 0 to 1, got {text!r}: logits must become probabilities first"
+        )
     return value
 
 
@@ -202,8 +204,8 @@ def _answers(
         missing = [path for path in paths if path not in one.p_fake]
         if missing:
             raise DataError(
-                f"the scores of {one.name} lack {len(missing):,} of {len(paths):,} images, the first is {missing[0]!r}: the paths "
-                f"must be those inside the data; its own first is {next(iter(one.p_fake))!r}"
+                f"the scores of {one.name} lack {len(missing):,} of {len(paths):,} images, the first is {missing[0]!r}: the "
+                f"paths must be those inside the data; its own first is {next(iter(one.p_fake))!r}"
             )
         return Answers(np.array([one.p_fake[path] for path in paths]), one.threshold), None
     one.logits([store.image(int(members[0]))])  # the first answer reads the model: no part of the cost
@@ -255,7 +257,7 @@ def _caveats(contestants: Sequence[Detector | ScoresFile], names: Sequence[str])
     found = []
     if by_file:
         found.append(
-            f"What {', '.join(by_file)} {'was' if len(by_file) == 1 else 'were'} trained on is not known here: if these images were "
-            "among it, or chose an epoch or a threshold, the numbers are too good."
+            f"What {', '.join(by_file)} {'was' if len(by_file) == 1 else 'were'} trained on is not known here: if these "
+            "images were among it, or chose an epoch or a threshold, the numbers are too good."
         )
     return tuple(found)

@@ -251,8 +251,8 @@ def _calibrated_here(card: Mapping[str, Any], store: Store) -> list[str]:
     if not n_known:
         return []
     return [
-        f"{n_known:,} of the {len(store):,} images of these data also calibrated this detector (fauxto calibrate): what is measured "
-        "on them is too good. Measure it on others."
+        f"{n_known:,} of the {len(store):,} images of these data also calibrated this detector (fauxto calibrate): what is "
+        "measured on them is too good. Measure it on others."
     ]
 
 

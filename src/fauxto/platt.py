@@ -52,7 +52,9 @@ def fit_platt(is_fake: np.ndarray, log_odds: np.ndarray, *, with_slope: bool | N
         raise ScoreError(f"need one finite number per label, got the shapes {log_odds.shape} and {is_fake.shape}")
     n_fake, n_real = int(is_fake.sum()), int((~is_fake).sum())
     if not n_fake or not n_real:
-        raise ScoreError(f"need labelled images of both kinds, got {n_fake} fake and {n_real} real: add some, or use --unlabelled")
+        raise ScoreError(
+            f"need labelled images of both kinds, got {n_fake} fake and {n_real} real: add some, or use --unlabelled"
+        )
     if with_slope is None:
         with_slope = min(n_fake, n_real) >= NEEDED_FOR_SLOPE
     design = np.stack([log_odds, np.ones(log_odds.size)], axis=1) if with_slope else np.ones((log_odds.size, 1))

@@ -66,9 +66,7 @@ class Recalibration:
     warnings: tuple[str, ...]
 
 
-def recalibrate(
-    detector: Detector, sample: Sample | None, *, prevalence: float | None = None, date: str = "", seed: int = 0
-) -> Recalibration:
+def recalibrate(detector: Detector, sample: Sample | None, *, prevalence: float | None = None, date: str = "") -> Recalibration:
     """Return the card of the same network, calibrated for other images.
 
     With labels, temperature and bias are fitted (``platt.fit_platt``). Without, the share of fakes is estimated and everything
@@ -79,7 +77,6 @@ def recalibrate(
         sample: The user's own images; None with a prevalence alone.
         prevalence: Share of fakes that p_fake is to stand for, in (0, 1); with labels, that of the card by default.
         date: When, in ISO 8601.
-        seed: Of the bootstrap behind the estimated share.
 
     Raises:
         ScoreError: There is neither a sample nor a prevalence; or one that is impossible; or a sample of one class.
@@ -92,7 +89,7 @@ def recalibrate(
             raise ScoreError("nothing to calibrate with: give images (--data) or the share of fakes (--prevalence)")
         share, method, slope, bias = Interval(prevalence), "prior set by the user", 1.0, 0.0
     elif sample.is_fake is None:
-        share = Interval(prevalence) if prevalence is not None else _estimated(detector, sample, old_share, seed)
+        share = Interval(prevalence) if prevalence is not None else _estimated(detector, sample, old_share)
         method, slope, bias = "prior shift, expectation-maximisation (Saerens et al. 2002)", 1.0, 0.0
     else:
         balanced = log_odds(detector.p_fake(sample.logit)) - prior_shift(0.5, old_share)
@@ -133,8 +130,8 @@ def _affine(
     return {"temperature": detector.temperature / slope, "bias": limited, "certain_logit": detector.certain_logit}
 
 
-def _estimated(detector: Detector, sample: Sample, old_share: float, seed: int) -> Interval:
-    return share_interval(detector.p_fake(sample.logit), prior=old_share, seed=seed)
+def _estimated(detector: Detector, sample: Sample, old_share: float) -> Interval:
+    return share_interval(detector.p_fake(sample.logit), prior=old_share)
 
 
 def _inside(share: float | None) -> float:
@@ -213,8 +210,8 @@ def _band(detector: Detector, sample: Sample | None, moved: _Moved) -> dict[str,
         if min(counts) >= needed_per_class(alpha):
             low, high = unsure_band(sample.is_fake, moved.p_fake(sample.logit), alpha=alpha, threshold=THRESHOLD)
             guarantee = (
-                f"Of images like the {sum(counts)} that calibrated the detector, at most {100 * alpha:g} % of the real ones and at "
-                f"most {100 * alpha:g} % of the fake ones get a wrong verdict; on average over samples of this size."
+                f"Of images like the {sum(counts)} that calibrated the detector, at most {100 * alpha:g} % of the real ones and "
+                f"at most {100 * alpha:g} % of the fake ones get a wrong verdict; on average over samples of this size."
             )
             return {"unsure": dict(old) | {"low": low, "high": high, "guarantee": guarantee}}
     rule = VerdictRule.from_card(detector.card)
@@ -243,8 +240,8 @@ def _warnings(detector: Detector, sample: Sample | None, slope: float, share: In
     if min(n_real, n_fake) < ENOUGH:
         alarms = wilson(round(0.01 * n_real), n_real)
         found.append(
-            f"The sample is small ({n_real} real, {n_fake} fake): even if only 1 in 100 photographs were called fake here, the rate "
-            f"of false alarms on others could lie anywhere from {_percent(alarms)}. Give {ENOUGH} or more of each."
+            f"The sample is small ({n_real} real, {n_fake} fake): even if only 1 in 100 photographs were called fake here, the "
+            f"rate of false alarms on others could lie anywhere from {_percent(alarms)}. Give {ENOUGH} or more of each."
         )
     if slope <= MIN_SLOPE:
         found.append("On these images the detector's answers say nothing, or the opposite: calibration cannot mend that.")

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 def calibrate(
     detector: DetectorArgument,
     out: Annotated[Path, typer.Option("--out", help="New folder for the calibrated detector.")],
-    data: Annotated[Path | None, typer.Option("--data", help="A few of your own images; with --unlabelled, a plain folder.")] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="A few of your own images; with --unlabelled, a plain folder.")
+    ] = None,
     unlabelled: Annotated[bool, typer.Option("--unlabelled", help="Nobody knows which are fake: estimate how many are.")] = False,
     prevalence: Annotated[float | None, typer.Option("--prevalence", help="Your share of fakes, between 0 and 1.")] = None,
     skip_broken: SkipBroken = False,
@@ -81,7 +83,9 @@ def _about(made: Recalibration, out: Path) -> dict[str, object]:
 
 def _lines(made: Recalibration) -> list[str]:
     about = made.card["calibration"]
-    lines = [f"{about['method']}, fitted on {about['fitted_on']}: temperature {about['temperature']:.4g}, bias {about['bias']:+.4g}"]
+    lines = [
+        f"{about['method']}, fitted on {about['fitted_on']}: temperature {about['temperature']:.4g}, bias {about['bias']:+.4g}"
+    ]
     ends = "" if made.share.low is None else f" ({_ends(made.share)})"
     lines.append(f"p_fake stands for {100 * about['prevalence']:.4g} % fakes{ends}")
     if made.false_alarm_rate is not None:

@@ -105,5 +105,9 @@ def _number(number: Interval, unit: str) -> str:
     if number.value is None:
         return "none"
     factor, digits = (100, 2) if unit == "%" else (1, 4)
-    ends = "" if number.low is None or number.high is None else f"\n{factor * number.low:.{digits}f} to {factor * number.high:.{digits}f}"
+    ends = (
+        ""
+        if number.low is None or number.high is None
+        else f"\n{factor * number.low:.{digits}f} to {factor * number.high:.{digits}f}"
+    )
     return f"{factor * number.value:.{digits}f}{ends}"

@@ -62,7 +62,11 @@ def all_metrics(
     counts = points.confusion(is_fake, p_fake, threshold=threshold)
     found = {name: ratio_interval_of(name, counts, level=level) for name in RATIOS}
     if is_fake.all() or not is_fake.any():
-        return found | {name: Interval(None, reason=ONE_CLASS) for name in RANKED} | {"expected_calibration_error": _ece(is_fake, p_fake)}
+        return (
+            found
+            | {name: Interval(None, reason=ONE_CLASS) for name in RANKED}
+            | {"expected_calibration_error": _ece(is_fake, p_fake)}
+        )
     found["roc_auc"] = auc_interval(is_fake, p_fake, level=level)
     found["average_precision"] = _ap_interval(is_fake, p_fake, n_resamples=n_resamples, seed=seed, level=level)
     found["tpr_at_fpr1"] = tpr_interval(is_fake, p_fake, fpr=0.01, n_draws=n_resamples, seed=seed, level=level)
@@ -146,7 +150,9 @@ def _ap_interval(is_fake: np.ndarray, p_fake: np.ndarray, *, n_resamples: int, s
     if n_fake < 2 or drawn.size < level * n_resamples:
         return Interval(value, reason="too few images for an interval: in many resamples one kind is missing")
     if value == 1.0:
-        return Interval(value, reason="no interval: every fake lies above every photograph, and resampling changes nothing in that")
+        return Interval(
+            value, reason="no interval: every fake lies above every photograph, and resampling changes nothing in that"
+        )
     return on_log_odds(value, t_of(level, n_fake - 1) * float(drawn.std()))
 
 

@@ -1,4 +1,4 @@
-"""Two detectors on the same images: who alone is right, how far apart their numbers are, and what many tests leave of a p-value."""
+"""Two detectors on the same images: who alone is right, how far apart their numbers are, and what is left of many p-values."""
 
 from __future__ import annotations
 
@@ -53,9 +53,10 @@ def differences(
     """Return own minus other for every metric that compares detectors, with paired intervals: both were asked the same images.
 
     Accuracy has the interval of Bonett and Price (2012, J Educ Behav Stat 37:479), which adds one image to either side that alone
-    is right; balanced accuracy the same, class by class, with a quarter of an image, which covers better there; ROC AUC that of DeLong et
-    al. (1988); recall at 1 % false alarms the normal interval with the spread of a paired bootstrap over images; the Brier score the normal interval of its differences per image. The difference of
-    calibration errors has none. ``benchmarks/coverage.py`` counts how often each covers the truth.
+    is right; balanced accuracy the same, class by class, with a quarter of an image, which covers better there; ROC AUC that of
+    DeLong et al. (1988); recall at 1 % false alarms the normal interval with the spread of a paired bootstrap over images; the
+    Brier score the normal interval of its differences per image. The difference of calibration errors has none.
+    ``benchmarks/coverage.py`` counts how often each covers the truth.
 
     Args:
         is_fake: Bool, shape (n,).

@@ -170,8 +170,7 @@ class Report:
             "threshold": self.threshold,
             "operating_point": self.operating_point,
             "positive_class": "fake",
-            "intervals": {"level": self.level, "method": METHODS}
-            | {"n_resamples": self.n_resamples, "seed": self.seed},
+            "intervals": {"level": self.level, "method": METHODS} | {"n_resamples": self.n_resamples, "seed": self.seed},
             "columns": [_column_dict(column) for column in self.columns],
             "prevalence": [point.to_dict() for point in prevalence_of(self)],
             "robustness": self.robustness.to_dict() if self.robustness else None,

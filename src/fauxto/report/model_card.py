@@ -51,7 +51,7 @@ def plain(value: object) -> str:
 _ETHICS = (
     "- A verdict is a probability about pixels. It is no proof, and no ground by itself to accuse a person.",
     "- False alarms hit people who made a photograph. How many there are at your share of fakes stands above.",
-    "- Groups of people, places and cameras were not told apart: whether errors fall on some more than on others is not measured.",
+    "- Groups of people, places and cameras were not told apart: whether some bear more errors is not measured.",
     "- Publishing a detector helps those who want to pass it.",
 )
 _CAVEATS = (
@@ -89,7 +89,7 @@ def _intended(report: Report) -> list[str]:
         "Telling photographs from AI-generated images of the kind it was trained on, as one sign among others.",
         "",
         *_facts({"Sizes": sides, "Unsure outside of": ", ".join(_rules(scope)) or UNSAID}),
-        "- Not for: other sizes; other generators, unless measured below; edited photographs; deciding about people without a human.",
+        "- Not for: other sizes; other generators, unless measured below; edited photographs; decisions about people by itself.",
     ]
 
 
@@ -179,7 +179,10 @@ def _points(report: Report) -> list[str]:
     if not head.operating_points:
         return ["None on the detector's card."]
     said = _mapping(report.card.get("operating_points")).get(MEASURED_ON, "validation images")
-    lines = ["| | threshold | false alarms, card | false alarms, here | fakes found, card | fakes found, here |", "|---|---|---|---|---|---|"]
+    lines = [
+        "| | threshold | false alarms, card | false alarms, here | fakes found, card | fakes found, here |",
+        "|---|---|---|---|---|---|",
+    ]
     for row in head.operating_points:
         cells = [_number(rate, "%") for rate in (row.card_fpr, row.fpr, row.card_tpr, row.tpr)]
         lines.append(f"| {plain(row.name)} | {row.threshold:.4g} | {' | '.join(cells)} |")
@@ -195,7 +198,7 @@ def _prevalence(report: Report) -> list[str]:
         lines += [
             f"At {plain(point.name or 'the threshold')}, p\\_fake ≥ {point.threshold:.4g}:",
             "",
-            "| share of fakes | of those called fake, fake | false accusations in 10,000 images | fakes missed in 10,000 images |",
+            "| share of fakes | of those called fake, fake | false accusations in 10,000 | fakes missed in 10,000 |",
             "|---|---|---|---|",
         ]
         for row in point.shares:
@@ -230,5 +233,3 @@ def _count(number: object) -> str:
 
 def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
-
-

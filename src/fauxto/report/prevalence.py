@@ -128,7 +128,11 @@ def percent(share: float) -> str:
 def sentence(point: PointShares, report: Report) -> str:
     """Return what the threshold means at the user's own share of fakes."""
     item = next(item for item in point.shares if item.share == report.prevalence)
-    ppv = "nothing would be called fake" if item.ppv.value is None else f"{text(item.ppv, '%')['value']} ({_ends(item.ppv)}) are fake"
+    ppv = (
+        "nothing would be called fake"
+        if item.ppv.value is None
+        else f"{text(item.ppv, '%')['value']} ({_ends(item.ppv)}) are fake"
+    )
     return (
         f"At {title(point)} and {percent(item.share)} fakes: of the images called fake, {ppv}; of 10,000 images, "
         f"{_count(item.false_alarms)} photographs are called fake and {_count(item.missed)} fakes are missed."

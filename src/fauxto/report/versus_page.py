@@ -150,7 +150,7 @@ def _figure(name: str, comparison: Comparison, level: str) -> dict[str, Any]:
     from markupsafe import Markup  # comes with jinja2
 
     caption = (
-        f"{DRAWN[name]} of every detector on the same {comparison.n:,} images, with {level} intervals; the first in another colour."
+        f"{DRAWN[name]} of every detector on the same {comparison.n:,} images, with {level} intervals; the first stands out."
     )
     size = (4.8, _HEAD + _ROW * len(comparison.contestants))
     drawing = svg_of(partial(draw, comparison=comparison, name=name), size, prefix=f"versus-{name}", description=caption)
