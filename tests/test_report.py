@@ -24,7 +24,9 @@ EVIL = 'test/<script>alert("x")</script>&.jpg'
 FILES = [
     "confusion.png",
     "histogram.png",
+    "model-card.md",
     "precision_recall.png",
+    "prevalence.png",
     "reliability.png",
     "report.html",
     "report.json",

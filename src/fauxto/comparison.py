@@ -141,7 +141,7 @@ def common_images(contestants: Sequence[Detector | ScoresFile], store: Store) ->
     if not len(members) or store.is_fake[members].all() or not store.is_fake[members].any():
         raise DataError(
             f"the test parts of these detectors have {len(members)} images of {'one kind' if len(members) else 'no kind'} in "
-            "common, and photographs and fakes are needed: compare detectors that were trained on the same split, or give other data"
+            "common, photographs and fakes are needed: compare detectors that were trained on the same split, or give other data"
         )
     name = heads[0][0] if len({name for name, _ in heads}) == 1 else "images that are test images of all"
     return name, members

@@ -48,7 +48,7 @@ def share_interval(p_fake: np.ndarray, *, prior: float = 0.5, level: float = 0.9
 
     Example:
         >>> share_interval(np.array([1.0, 0.0, 0.0, 0.0]))
-        Interval(value=0.25, low=0.0169..., high=0.7174..., reason='')
+        Interval(value=0.25, low=0.0162..., high=0.7224..., reason='')
     """
     value, (fake, real) = estimated_share(p_fake, prior=prior), _likelihoods(p_fake, prior)
     reach = z_of(level) ** 2 / 2

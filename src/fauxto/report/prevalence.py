@@ -112,7 +112,8 @@ def draw(axes: Axes, palette: Palette, *, points: Sequence[PointShares], level: 
 
 def title(point: PointShares) -> str:
     """Return what a threshold is called."""
-    return f"{point.name or 'card'}: p_fake ≥ {point.threshold:.4g}"
+    name = point.name or "the card's threshold"
+    return f"{name}, p_fake ≥ {point.threshold:.4g}"
 
 
 def percent(share: float) -> str:
@@ -134,7 +135,7 @@ def sentence(point: PointShares, report: Report) -> str:
         else f"{text(item.ppv, '%')['value']} ({_ends(item.ppv)}) are fake"
     )
     return (
-        f"At {title(point)} and {percent(item.share)} fakes: of the images called fake, {ppv}; of 10,000 images, "
+        f"At {title(point)}, with {percent(item.share)} fakes: of the images called fake, {ppv}; of 10,000 images, "
         f"{_count(item.false_alarms)} photographs are called fake and {_count(item.missed)} fakes are missed."
     )
 
