@@ -131,7 +131,7 @@ def test_files_that_are_no_text_or_not_there_are_refused(tmp_path: Path, monkeyp
 
 def test_missing_images_are_counted_and_the_first_named(store: Store, three: list[ScoresFile]) -> None:
     known = dict(three[0].p_fake)
-    lost = [path for path in store.path[store.split == "test"].tolist()][:3]
+    lost = store.path[store.split == "test"].tolist()[:3]
     for path in lost:
         del known[path]
     with pytest.raises(DataError, match=f"lack 3 of 24 images, the first is {re.escape(repr(lost[0]))}"):

@@ -113,6 +113,8 @@ def test_changed_model_is_refused(copied: Path, store: Store) -> None:
         ({"calibration": {"temperature": 1, "bias": "x"}}, "lacks"),
         ({"calibration": {"temperature": 1, "bias": None}}, "lacks"),
         ({"calibration": {"temperature": 1, "certain_logit": -1}}, "impossible"),
+        ({"calibration": {"temperature": 1, "prevalence": 0}}, "impossible"),
+        ({"calibration": {"temperature": 1, "prevalence": "many"}}, "lacks"),
         ({"calibration": []}, "lacks"),
         ({"calibration": {}}, "lacks"),
         ({"calibration": {"temperature": 1e999}}, "impossible"),

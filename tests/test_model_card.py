@@ -44,6 +44,17 @@ def test_what_is_missing_is_said():
     assert "Promise: none" in card
 
 
+def test_a_card_from_a_stranger_ends_no_report():
+    strange = {
+        "name": "x",
+        "scope": {"min_side": "16", "max_side": "64"},
+        "trained_on": {"generators": 7, "n_train": "many", "config": []},
+    }
+    card = model_card(reports.make_report(card=strange))
+    assert "Sizes: 16 to 64 pixels" in card
+    assert f"Generators of the fakes: {UNSAID}" in card
+
+
 def test_one_class_has_no_table_of_shares():
     report = reports.make_report(labels=[True] * 60)
     assert prevalence_of(report) == ()

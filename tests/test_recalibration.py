@@ -64,6 +64,8 @@ def test_a_shift_of_all_answers_is_found_and_mended(detector: Detector, tmp_path
     assert about["fitted_on"] == "800 real and 800 fake images of the user"
     assert (about["sample"]["n_real"], about["sample"]["n_fake"]) == (800, 800)
     assert made.warnings == ()
+    assert (made.card["name"], "metrics" in made.card) == (f"{detector.card['name']}-calibrated", False)
+    assert recalibrate(new, None, prevalence=0.1).card["name"] == made.card["name"]
     assert made.false_alarm_rate is not None
 
 
@@ -100,6 +102,7 @@ def test_priors_add_up(detector: Detector, tmp_path: Path) -> None:
     assert then["bias"] == pytest.approx(once["bias"])
     back = recalibrate(first, None, prevalence=0.5).card["calibration"]
     assert back["bias"] == pytest.approx(0, abs=1e-12)
+    assert recalibrate(first, None, prevalence=1e-6).card["calibration"]["prevalence"] == 1e-6
 
 
 def test_unlabelled_images_say_how_many_are_fake(detector: Detector) -> None:
@@ -200,7 +203,7 @@ def test_a_plain_folder_is_a_sample_without_labels(detector: Detector, image_fol
         unlabelled_sample(detector, tmp_path / "empty")
 
 
-@pytest.mark.parametrize("hashes", [None, "abc", [1, None], [[]], {"a": 1}])
+@pytest.mark.parametrize("hashes", [None, "abc", [1, None], [[]], {"a": 1}, ["é" * 40, "\ud800", ""]])
 def test_a_strange_sample_on_a_card_ends_no_evaluation(detector: Detector, store: Store, hashes: object) -> None:
     calibration = detector.card["calibration"] | {"sample": {"pixel_hashes": hashes}}
     strange = Detector(detector.folder, detector.card | {"calibration": calibration})

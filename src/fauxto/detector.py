@@ -266,6 +266,7 @@ class Detector:
                 0 < self.temperature < math.inf
                 and abs(self.bias) <= MAX_BIAS
                 and 0 <= self.certain_logit < math.inf
+                and 0 < float(self.card["calibration"].get("prevalence", 0.5)) < 1
                 and self.spec.size > 0
                 and isinstance(self.card["name"], str)
                 and all(isinstance(self.card[key], dict) for key in ("trained_on", "model"))

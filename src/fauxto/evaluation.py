@@ -246,7 +246,7 @@ def _calibrated_here(card: Mapping[str, Any], store: Store) -> list[str]:
     hashes = sample.get("pixel_hashes") if isinstance(sample, Mapping) else None
     if not isinstance(hashes, list):
         return []
-    known = np.array([each for each in hashes if isinstance(each, str)], "S16")
+    known = np.array([each.encode("ascii", "replace") for each in hashes if isinstance(each, str)], "S16")
     n_known = int(np.isin(store.pixel_hash.astype("S16"), known).sum())
     if not n_known:
         return []

@@ -26,6 +26,7 @@ from fauxto.verdicts import MEASURED_ON, VerdictRule, points_of
 from fauxto.vocabulary import OVER_ONE
 
 THRESHOLD = 0.5
+CALIBRATED = "-calibrated"
 ENOUGH = 100  # images of a class; below, what is measured on them is warned of
 # From this many times 1 / target photographs on, a new threshold replaces the card's.
 PER_FALSE_ALARM = 3
@@ -96,8 +97,9 @@ def recalibrate(detector: Detector, sample: Sample | None, *, prevalence: float 
         slope, bias = fit_platt(sample.is_fake, balanced)
         share = Interval(old_share if prevalence is None else prevalence)
         method = "temperature and bias (Platt 1999)" if slope != 1 else "bias"
-    new = _affine(detector, old, slope, bias, old_share, _inside(share.value))
-    new |= {"method": method, "prevalence": _inside(share.value), "date": date, "replaced": _short(old)}
+    stands_for = _inside(share.value) if prevalence is None else prevalence
+    new = _affine(detector, slope, bias, old_share, stands_for)
+    new |= {"method": method, "prevalence": stands_for, "date": date, "replaced": _short(old)}
     new |= {"fitted_on": _fitted_on(sample), "sample": _about(sample)} if sample else {"fitted_on": "no image"}
     card = _new_card(detector, sample, new)
     return Recalibration(card, share, _false_alarms(card, sample), tuple(_warnings(detector, sample, slope, share, prevalence)))
@@ -120,9 +122,7 @@ def write_detector(detector: Detector, card: Mapping[str, Any], folder: Path) ->
         write_card(private, card)
 
 
-def _affine(
-    detector: Detector, old: Mapping[str, Any], slope: float, bias: float, old_share: float, share: float
-) -> dict[str, Any]:
+def _affine(detector: Detector, slope: float, bias: float, old_share: float, share: float) -> dict[str, Any]:
     """Return temperature and bias of: old log-odds for equal classes, mended, then for the new share."""
     to_half = prior_shift(old_share, 0.5)
     new_bias = slope * (detector.bias + to_half) + bias + prior_shift(0.5, share)
@@ -161,7 +161,9 @@ def _about(sample: Sample) -> dict[str, Any]:
 def _new_card(detector: Detector, sample: Sample | None, new: dict[str, Any]) -> dict[str, Any]:
     card = {key: value for key, value in detector.card.items() if key not in ("format", "sha256")}
     moved = _Moved(detector, new)
-    card |= {"calibration": new, "threshold": THRESHOLD}
+    card |= {"calibration": new, "threshold": THRESHOLD, "name": str(card["name"]).removesuffix(CALIBRATED) + CALIBRATED}
+    if "metrics" in card:  # they were measured with the calibration that is replaced
+        card["metrics_before_calibration"] = card.pop("metrics")
     labelled = sample if sample is not None and sample.is_fake is not None else None
     points = _points(detector, labelled, moved)
     card.pop("operating_points", None)

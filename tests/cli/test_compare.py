@@ -14,10 +14,11 @@ Run = Callable[..., tuple[int, str, str]]
 @pytest.fixture
 def scores(image_folder: Path, tmp_path: Path) -> Path:
     """Scores of a detector that is right on all images but one."""
-    lines = ["path,p_fake"]
-    for path in sorted((image_folder / "test").rglob("*.jpg")):
-        lines.append(f"{path.relative_to(image_folder).as_posix()},{0.9 if path.parent.name == 'FAKE' else 0.2}")
-    lines[1] = lines[1].rsplit(",", 1)[0] + ",0.4"
+    paths = sorted((image_folder / "test").rglob("*.jpg"))
+    said = [0.9 if path.parent.name == "FAKE" else 0.2 for path in paths]
+    said[0] = 0.4  # a fake, as FAKE comes before REAL
+    places = [path.relative_to(image_folder).as_posix() for path in paths]
+    lines = ["path,p_fake", *(f"{place},{p_fake}" for place, p_fake in zip(places, said, strict=True))]
     (tmp_path / "theirs.csv").write_text("\n".join(lines) + "\n")
     return tmp_path / "theirs.csv"
 

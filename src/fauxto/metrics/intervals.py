@@ -1,4 +1,4 @@
-"""Every metric with an interval; ``benchmarks/coverage.py`` counts how often each covers the truth."""
+"""Every metric with an interval; ``benchmarks/coverage_of_intervals.py`` counts how often each covers the truth."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def differences(
     is right; balanced accuracy the same, class by class, with a quarter of an image, which covers better there; ROC AUC that of
     DeLong et al. (1988); recall at 1 % false alarms the normal interval with the spread of a paired bootstrap over images; the
     Brier score the normal interval of its differences per image. The difference of calibration errors has none.
-    ``benchmarks/coverage.py`` counts how often each covers the truth.
+    ``benchmarks/coverage_of_intervals.py`` counts how often each covers the truth.
 
     Args:
         is_fake: Bool, shape (n,).

@@ -12,7 +12,9 @@ from fauxto.errors import ScoreError
 from fauxto.metrics.points import ONE_CLASS, check_scores, roc_auc, tpr_at_fpr
 from fauxto.metrics.shares import Interval, on_log_odds, t_of, z_of
 
-NEEDED_PER_CLASS = 50  # fewer, and intervals from DeLong's variance miss the truth too often (benchmarks/coverage.py)
+NEEDED_PER_CLASS = (
+    50  # fewer, and intervals from DeLong's variance miss the truth too often (benchmarks/coverage_of_intervals.py)
+)
 TOO_FEW = f"too few images for an interval: it needs {NEEDED_PER_CLASS} of each kind"
 
 

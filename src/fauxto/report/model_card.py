@@ -84,7 +84,7 @@ def _input(spec: Mapping[str, Any]) -> str:
 
 def _intended(report: Report) -> list[str]:
     scope = _mapping(report.card.get("scope"))
-    sides = f"{scope['min_side']:g} to {scope['max_side']:g} pixels a side" if "max_side" in scope else UNSAID
+    sides = f"{float(scope['min_side']):g} to {float(scope['max_side']):g} pixels a side" if "max_side" in scope else UNSAID
     return [
         "Telling photographs from AI-generated images of the kind it was trained on, as one sign among others.",
         "",
@@ -148,10 +148,11 @@ def _counts(column: Column) -> str:
 def _training(report: Report) -> list[str]:
     about = _mapping(report.card.get("trained_on"))
     config = _mapping(about.get("config"))
+    named = about.get("generators")
     facts = {
         "Training images": _count(about.get("n_train")),
         "Validation images": _count(about.get("n_validation")),
-        "Generators of the fakes": ", ".join(map(str, about.get("generators") or ())) or UNSAID,
+        "Generators of the fakes": (", ".join(map(str, named)) if isinstance(named, list) else "") or UNSAID,
         "Split": config.get("split", UNSAID),
         "Note": about.get("note") or "none",
         "Fingerprint of the pixels": about.get("pixels", UNSAID),
