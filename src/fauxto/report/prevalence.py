@@ -72,7 +72,7 @@ def prevalence_context(report: Report) -> dict[str, Any] | None:
     level = f"{100 * report.level:g} %"
     caption = (
         f"Of the images called fake, the share that is fake, over the share of fakes among all. From the error rates on "
-        f"{head.n_real:,} photographs and {head.n_fake:,} fakes ({head.name}); bands: {level} intervals (Wilson, Donner and Zou)."
+        f"{head.n:,} images ({head.n_real:,} real, {head.n_fake:,} fake; {head.name}); bands: {level} intervals (Donner and Zou)."
     )
     return {
         "level": level,
