@@ -43,7 +43,7 @@ def evaluate(
     operating_point: Annotated[
         str, typer.Option("--operating-point", help="fpr1 or fpr5: the card's threshold for 1 % or 5 % false alarms.")
     ] = "",
-    n_resamples: Annotated[int, typer.Option(min=100, help="Bootstrap resamples behind each interval.")] = 1000,
+    n_resamples: Annotated[int, typer.Option(min=100, help="Resamples behind the intervals that are drawn.")] = 1000,
     prevalence: Annotated[
         float | None, typer.Option("--prevalence", min=0, max=1, help="Your own share of fakes: what a verdict is worth there.")
     ] = None,
