@@ -7,7 +7,8 @@ import pytest
 from scipy import stats
 
 from fauxto.errors import ScoreError
-from fauxto.metrics import roc_auc, tpr_at_fpr, tpr_interval
+from fauxto.metrics import confusion, roc_auc, tpr_at_fpr, tpr_interval
+from fauxto.metrics.intervals import ratio_interval_of
 from fauxto.metrics.rankings import auc_covariance, auc_interval, needed_real, placements, tpr_draws
 from fauxto.metrics.shares import mean_of_two, on_log_odds, t_of, wilson, z_of
 
@@ -119,3 +120,17 @@ def test_mean_of_two_by_hand_and_log_odds_stay_inside():
     assert found.low == pytest.approx(0.75 - np.hypot(0.5 - a, 1 - c) / 2)
     assert found.high == pytest.approx(0.75 + (b - 0.5) / 2)
     assert 0 < on_log_odds(0.999, 0.5).low < on_log_odds(0.999, 0.5).high <= 1
+
+
+def test_intervals_cover_the_truth_about_as_often_as_they_claim():
+    n_data_sets, rng, hits = 250, np.random.default_rng(0), np.zeros(3)
+    for _ in range(n_data_sets):
+        is_fake = rng.random(240) < 0.5
+        p_fake = stats.norm.cdf(rng.normal(np.where(is_fake, 0.75, -0.75)))
+        counts = confusion(is_fake, p_fake, threshold=0.5)
+        right = stats.norm.cdf(0.75)
+        truths = (stats.norm.cdf(1.5 / np.sqrt(2)), right, right)  # of equal errors in both classes, F1 is their accuracy
+        found = [auc_interval(is_fake, p_fake), *(ratio_interval_of(name, counts) for name in ("f1", "balanced_accuracy"))]
+        hits += [interval.low <= truth <= interval.high for interval, truth in zip(found, truths, strict=True)]
+    assert (hits / n_data_sets >= 0.91).all()
+    assert (hits / n_data_sets <= 0.985).all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
@@ -12,6 +13,7 @@ from fauxto.errors import ScoreError
 from fauxto.metrics import Interval, check_scores, confusion, wilson
 from fauxto.vocabulary import OVER_ONE
 
+MAX_BIAS = 50.0  # in log-odds; with more, every answer would be the same
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
 # Operating points that are looked for: name -> highest false-alarm rate on validation, in percent.
 POINTS = {"fpr1": 1, "fpr5": 5}
@@ -55,6 +57,21 @@ def to_p_fake(logits: np.ndarray, *, temperature: float, bias: float = 0.0) -> n
         raise ScoreError("a logit is not a number: the detector is damaged or was trained badly, train again")
     small = np.exp(-np.abs(scaled))
     return np.where(scaled >= 0, 1 / (1 + small), small / (1 + small))
+
+
+def is_possible(calibration: Mapping[str, Any]) -> bool:
+    """Return whether a card's calibration can be: temperature, and bias and share of fakes where it has them.
+
+    Raises:
+        KeyError, TypeError, ValueError, AttributeError: A value is missing or no number.
+
+    Example:
+        >>> is_possible({"temperature": 0.5}), is_possible({"temperature": 0.5, "bias": 1e9})
+        (True, False)
+    """
+    temperature, bias = float(calibration["temperature"]), float(calibration.get("bias", 0.0))
+    share = float(calibration.get("prevalence", 0.5))
+    return 0 < temperature < math.inf and abs(bias) <= MAX_BIAS and 0 < share < 1
 
 
 def fit_temperature(is_fake: np.ndarray, logits: np.ndarray) -> float:

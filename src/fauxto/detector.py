@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from fauxto.calibration import log_odds, to_p_fake
+from fauxto.calibration import is_possible, log_odds, to_p_fake
 from fauxto.checkpoint import CARD, MODEL, read_card
 from fauxto.errors import DetectorError, ImageError
 from fauxto.images import ImageLike, to_pixels
@@ -30,7 +30,6 @@ DEFAULT = "cifake"  # the bundled detector that is used when none is named
 # As far as this from the threshold, in log-odds from one half, re-encoding turns no verdict round: nothing is gained by asking
 # (docs/LOG.md).
 CERTAIN = 0.99
-MAX_BIAS = 50.0  # in log-odds; with more, every answer would be the same
 _PIXELS_AT_ONCE = 2**24  # a stranger's card must not make us allocate without end
 ASSETS = Path(str(resources.files("fauxto"))) / "assets"
 
@@ -119,10 +118,7 @@ class Detector:
 
     @cached_property
     def certain_logit(self) -> float:
-        """Further from 0 than this, an answer is certain, and a mirrored detector does not ask about the mirror image.
-
-        It stays what it was in training when a detector is calibrated anew, so that no logit changes.
-        """
+        """Further from 0 than this, the mirror image is not asked about; it stays when a detector is calibrated anew."""
         return float(self.card["calibration"].get("certain_logit", self.temperature * float(log_odds(CERTAIN))))
 
     def predict(self, images: Iterable[ImageLike]) -> list[Prediction]:
@@ -263,10 +259,8 @@ class Detector:
     def _check_card(self) -> None:
         try:
             is_sound = (
-                0 < self.temperature < math.inf
-                and abs(self.bias) <= MAX_BIAS
+                is_possible(self.card["calibration"])
                 and 0 <= self.certain_logit < math.inf
-                and 0 < float(self.card["calibration"].get("prevalence", 0.5)) < 1
                 and self.spec.size > 0
                 and isinstance(self.card["name"], str)
                 and all(isinstance(self.card[key], dict) for key in ("trained_on", "model"))

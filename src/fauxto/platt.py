@@ -67,7 +67,7 @@ def fit_platt(is_fake: np.ndarray, log_odds: np.ndarray, *, with_slope: bool | N
 
 def _newton(design: np.ndarray, fixed: np.ndarray | float, is_fake: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
     """Maximise a concave log posterior; a step that does not help is halved."""
-    found = mean.copy()
+    found: np.ndarray = mean.copy()
     value = _loss(design @ found + fixed, is_fake, (found - mean) / sd)
     for _ in range(50):
         p = np.exp(-np.logaddexp(0, -(design @ found + fixed)))

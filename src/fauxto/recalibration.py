@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from fauxto.calibration import POINTS, log_odds, needed_per_class, operating_points, to_p_fake, unsure_band
+from fauxto.calibration import MAX_BIAS, POINTS, log_odds, needed_per_class, operating_points, to_p_fake, unsure_band
 from fauxto.checkpoint import MODEL, WEIGHTS, write_card
-from fauxto.detector import MAX_BIAS, Detector
+from fauxto.detector import Detector
 from fauxto.errors import ScoreError
 from fauxto.metrics import Interval, confusion, wilson
 from fauxto.platt import MIN_SLOPE, fit_platt

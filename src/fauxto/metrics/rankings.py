@@ -196,4 +196,4 @@ def _newcombe(value: float, n_fake: int, n_real: int, z: float) -> Interval:
             middle = (outer + inner) / 2
             outer, inner = (middle, inner) if is_far(middle) else (outer, middle)
         ends.append(inner)
-    return Interval(value, *ends)
+    return Interval(value, ends[0], ends[1])
