@@ -149,7 +149,7 @@ def _exact(own: int, other: int) -> float:
     for k in range(min(own, other) + 1):
         tail += term
         term = term * (n - k) // (k + 1)
-    return min(1.0, 2 * tail / 2**n)
+    return float(min(1.0, 2 * tail / 2**n))
 
 
 def _share_difference(own: np.ndarray, other: np.ndarray, *, z: float) -> Interval:
