@@ -140,7 +140,7 @@ def drawings_of_generators(across: AcrossGenerators) -> dict[str, tuple[Draw, tu
     """Return the drawings by name, each with its size in inches: one line per generator, then what several detectors reach."""
     n, n_rows = len(across.rows[0].generators), len(across.rows)
     found: dict[str, tuple[Draw, tuple[float, float]]] = {
-        "generators": (partial(forest, row=across.rows[0]), (6.0, 1.1 + 0.36 * n))
+        "generators": (partial(forest, row=across.rows[0]), (7.6, 1.0 + 0.27 * n))
     }
     if n_rows > 1:
         for name in ("roc_auc", "balanced_accuracy"):

@@ -20,7 +20,7 @@ KINDS = {
 }  # fmt: skip
 _TABLE = (
     ("accuracy", "%"), ("roc_auc", ""), ("recall", "%"), ("false_alarm_rate", "%"), ("expected_calibration_error", "%"),
-    ("unsure", "%"), ("selective_accuracy", "%"),
+    ("unsure", "%"),
 )  # fmt: skip
 _MOVED = (("real", "fake"), ("fake", "real"), ("real", "unsure"), ("fake", "unsure"), ("unsure", "real"), ("unsure", "fake"))
 
@@ -41,7 +41,7 @@ def robustness_context(robustness: Robustness | None) -> dict[str, Any] | None:
     drawings = drawings_of_robustness(robustness)
     for name in drawings:
         what = KINDS.get(name.removeprefix("robustness_"), name)
-        captions.setdefault(name, f"{what[:1].upper()}{what[1:]}. On {images}, bands: {level} intervals (Wilson). {made}")
+        captions.setdefault(name, f"{what[:1].upper()}{what[1:]}. {images}.")
     figures = [_figure(name, *drawn, captions[name]) for name, drawn in drawings.items()]
     return {
         "heat_map": figures[0],
