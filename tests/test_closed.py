@@ -54,7 +54,9 @@ def test_auc_interval_by_hand():
     found = auc_interval(is_fake, p_fake)  # psi = [[1, 0], [1, 1]]: variances 0.125 / 2 and 0.125 / 2
     half = Z * np.sqrt(0.125) / (0.75 * 0.25)
     assert found.value == roc_auc(is_fake, p_fake) == 0.75
-    assert (found.low, found.high) == pytest.approx([1 / (1 + np.exp(-(np.log(3) - half))), 1 / (1 + np.exp(-(np.log(3) + half)))])
+    assert (found.low, found.high) == pytest.approx(
+        [1 / (1 + np.exp(-(np.log(3) - half))), 1 / (1 + np.exp(-(np.log(3) + half)))]
+    )
 
 
 def test_auc_interval_is_that_of_the_bootstrap_on_many_images():
