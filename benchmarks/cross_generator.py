@@ -3,8 +3,8 @@
 ``python benchmarks/cross_generator.py --detector D --detector D2 --data cifake.tar.xz --lossless cifar10_lossless_train.npz
 --generators generators32.tar --docs`` writes results/cross_generator.csv and .json and, with --docs, docs/cross_generator.png.
 Photographs are saved alike: CIFAKE's own fakes stand against CIFAKE's test photographs as they are; the PNG images of the other
-generators against CIFAR-10 photographs that were never compressed, once as they are and once both saved as jpeg-75 by the same
-encoder. Those whose JPEG form a detector was trained on are left out where its split is known. Development data; nothing is fitted.
+generators against CIFAR-10 photographs that were never compressed, once as they are and once both saved as jpeg-75 by one encoder.
+Those whose JPEG form a detector was trained on are left out where its split is known. Development data; nothing is fitted.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from fauxto.runs import write_whole
 OWN = "CIFAKE (Stable Diffusion 1.4)"
 ENCODINGS = (AS_IS, "jpeg-75")
 NOTE = (
-    f"Generators with fewer than {MIN_FAKES} images are marked and left out of mean and minimum. The sources named gulrajani_* had "
-    "been JPEG of quality 75 before they were PNG."
+    f"Generators with fewer than {MIN_FAKES} images are marked and left out of mean and minimum. The sources named gulrajani_* "
+    "had been JPEG of quality 75 before they were PNG."
 )
 
 

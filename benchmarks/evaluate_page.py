@@ -30,9 +30,10 @@ def robustness() -> str:
     lines = [f"| | {head} |", "|---" * (1 + 4 * len(names)) + "|"]
     for perturbation in dict.fromkeys(row["perturbation"] for row in rows):
         cells = [found[name, perturbation] for name in names]
+        shares = [[percent(row[name]) for name in ("false_alarm_rate", "unsure")] for row in cells]
         texts = [
-            f"{ends(row, 'accuracy')} | {float(row['roc_auc']):.4f} | {percent(row['false_alarm_rate'])} | {percent(row['unsure'])}"
-            for row in cells
+            f"{ends(row, 'accuracy')} | {float(row['roc_auc']):.4f} | {' | '.join(some)}"
+            for row, some in zip(cells, shares, strict=True)
         ]
         lines.append(f"| {perturbation} | {' | '.join(texts)} |")
     return "\n".join(lines)

@@ -151,7 +151,8 @@ def ece_interval(is_fake: np.ndarray, p_fake: np.ndarray, *, level: float = 0.95
     half = _z(level) * math.sqrt(float(signed.var()) / n)
     counts = np.maximum(np.bincount(bins, minlength=points.N_BINS), 1)
     spread = np.sqrt(np.maximum(squares - sums**2 / counts, 0))
-    excess = float(sum(_folded_excess(max(abs(a) - 2 * b, 0.0), b) for a, b in zip(sums.tolist(), spread.tolist(), strict=True))) / n
+    pairs = zip(np.maximum(np.abs(sums) - 2 * spread, 0).tolist(), spread.tolist(), strict=True)
+    excess = sum(_folded_excess(size, each) for size, each in pairs) / n
     return Interval(value, max(0.0, value - excess - half), min(1.0, value + half))
 
 

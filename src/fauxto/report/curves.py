@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 CURVE_SIZE = (3.3, 2.6)  # in inches
-_ROW, _HEAD, _WIDTH = 0.27, 0.75, 6.9  # inches of a heat map
+_ROW, _HEAD, _WIDTH = 0.28, 0.75, 6.9  # inches of a heat map
 FULL = 30.0  # points of loss at which a heat map's colour is full
 # What a curve shows: number, whether 1 less it is shown, colour in the palette.
 LINES = (("accuracy", False, "ink"), ("recall", False, "fake"), ("false_alarm_rate", True, "real"))
@@ -211,6 +211,9 @@ def _frame(axes: Axes, heads: Sequence[str], names: Sequence[str]) -> None:
     axes.set(xlim=(-0.5, len(heads) - 0.5), ylim=(len(names) - 0.5, -0.5), xticks=range(len(heads)), yticks=range(len(names)))
     axes.set_xticklabels(heads, fontsize=8.5)
     axes.set_yticklabels(names, fontsize=8.5, linespacing=0.95)
+    for label in axes.get_yticklabels():
+        if "\n" in label.get_text():
+            label.set_fontsize(7)
     axes.xaxis.tick_top()
     axes.tick_params(length=0)
     axes.grid(visible=False)
