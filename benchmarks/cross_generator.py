@@ -1,10 +1,10 @@
 """Trained on one, tested on another: several detectors on CIFAKE's fakes and on those of 18 other generators.
 
 ``python benchmarks/cross_generator.py --detector D --detector D2 --data cifake.tar.xz --lossless cifar10_lossless_train.npz
---generators generators32.tar --docs`` writes results/cross_generator.csv and .json and, with --docs, docs/cross_generator.png.
+--generators generators32.tar --docs`` writes results/cross_generator.csv and .json and, with --docs, docs/cross_generator_*.png.
 Photographs are saved alike: CIFAKE's own fakes stand against CIFAKE's test photographs as they are; the PNG images of the other
-generators against CIFAR-10 photographs that were never compressed, once as they are and once both saved as jpeg-75 by one encoder.
-Those whose JPEG form a detector was trained on are left out where its split is known. Development data; nothing is fitted.
+generators against CIFAR-10 photographs that were never compressed, as they are and both saved as jpeg-75 by one encoder. Those
+whose JPEG form a detector was trained on are left out where its split is known. Development data; nothing is fitted.
 """
 
 from __future__ import annotations

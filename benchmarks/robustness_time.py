@@ -1,9 +1,9 @@
 """Time ``evaluate --perturb standard`` on the official test part, and keep what it found.
 
 ``python benchmarks/robustness_time.py --detector D --detector D2 --data cifake.tar.xz --docs`` writes
-results/robustness_time.json, results/robustness.csv and, with --docs, docs/robustness_map.png of the first detector. Each is timed
-with nothing kept, and once more with everything kept; the bar is 10 minutes on 2 cores for the 20,000 images, for the first
-detector. Waits until the machine is quiet.
+results/robustness_time.json, results/robustness.csv and, with --docs, docs/robustness_map.png of the first detector.
+Each is timed with nothing kept, and once more with everything kept; the bar is 10 minutes on 2 cores for the 20,000 images, for
+the first detector. Waits until the machine is quiet.
 """
 
 from __future__ import annotations
