@@ -94,8 +94,8 @@ def test_the_table_of_generators_and_its_means(results: Path) -> None:
         names = ("roc_auc", "recall", "false_alarm_rate", "balanced_accuracy", "unsure")
         return Against(name, n, False, dict.fromkeys(names, share), "", False)
 
-    rows = [Row(name, (), 0.5, (item(cross.OWN, 900, 0.99), item("began", 200, 0.6), item("ddim", 80, 0.1), item("dcgan", 100, 0.8)))
-            for name in ("one", "two")]  # fmt: skip
+    items = (item(cross.OWN, 900, 0.99), item("began", 200, 0.6), item("ddim", 80, 0.1), item("dcgan", 100, 0.8))
+    rows = [Row(name, (), 0.5, items) for name in ("one", "two")]
     record.write_table("cross_generator", cross.lines(cross.across(rows, "jpeg-75")))
     with (results / "cross_generator.csv").open() as stream:
         assert len(list(csv.DictReader(stream))) == 8

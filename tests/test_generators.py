@@ -100,6 +100,9 @@ def test_files_by_hand(named):
     assert same.is_unlike(Files((("PNG", 1.0),), 0.8, 1024))
     assert same.is_unlike(Files((("JPEG", 1.0),), 1.1, 1024))
     assert same.is_unlike(Files((("JPEG", 1.0),), 0.8, 2048))
+    mixed = Files((("JPEG", 0.7), ("PNG", 0.3)), 0.8, 1024)
+    assert same.is_unlike(mixed)
+    assert not mixed.is_unlike(Files((("JPEG", 0.9), ("PNG", 0.1)), 0.8, 1024))
     found = files_of(named, np.array([0, 1]))
     assert found.formats == (("JPEG", 1.0),)
     assert found.bytes_per_pixel == np.mean(named.file_bytes[:2]) / 1024
@@ -121,6 +124,11 @@ def test_several_detectors_each_at_its_own_threshold(named, detector):
     assert [row["detector"] for row in rows] == [first.detector] * 3 + ["other"] * 3
     assert float(rows[4]["roc_auc"]) == plain["detectors"][1]["generators"][1]["metrics"]["roc_auc"]["value"]
     assert (rows[1]["in_training"], rows[0]["too_small"]) == ("1", "1")
+
+
+def test_two_detectors_of_one_name_are_told_apart(named, detector):
+    rows = measure_generators([detector, detector, detector], named, np.arange(len(named))).rows
+    assert [row.detector for row in rows] == ["small", "small #2", "small #3"]
 
 
 def test_generators_of_a_card():
