@@ -34,7 +34,8 @@ _SQUARES_AT_ONCE, _PIXELS_AT_ONCE = 2**24, 2**22  # pixels in memory: what the n
 WORTH_PROCESSES = 8192  # answers; fewer are there before the processes are
 AS_THEY_ARE = ""  # stands for no perturbation
 _KINDS = ("", *(kind.value for kind in Kind))
-_CODE = ("calibration", "detector", "perturb", "preprocess", "scope", "session", "verdicts")  # what an answer depends on
+# What an answer depends on.
+_CODE = ("calibration", "detector", "perturb", "preprocess", "scope", "session", "verdicts")
 _PACKAGES = ("numpy", "pillow", "onnxruntime")
 
 Progress = Callable[[int, int], None]
@@ -95,7 +96,7 @@ class Loose:
         return len(self.pixels)
 
     def part(self, start: int, stop: int) -> list[np.ndarray]:
-        """Return images as uint8, shape (h, w, 3) each."""
+        """As ``Images.part``."""
         return list(self.pixels[start:stop])
 
 
@@ -129,9 +130,9 @@ def answers(
 ) -> dict[str, Answers]:
     """Ask a detector about a set of images under each of several perturbations.
 
-    Answers are kept in the cache folder, perturbation by perturbation as they are complete: what was answered before an interrupt
-    is not asked again. They are found again by the model's checksum, what the card says, the pixels, the perturbation's name and
-    seed, the code that decides and the libraries' versions. A new calibration or operating point keeps the network's own answers.
+    Answers are kept in the cache folder, perturbation by perturbation: what was answered before an interrupt is not asked again.
+    They are found by the model's checksum, what the card says, the pixels, the perturbation's name and seed, the code that
+    decides and the libraries' versions. Another threshold, unsure range or operating point keeps the network's own answers.
 
     Args:
         detector: Its card brings threshold, calibration and the rules of "unsure".
@@ -151,10 +152,9 @@ def answers(
     if n_workers < 1:
         raise UsageError(f"need at least 1 process that answers, got {n_workers}: leave it out or give another number")
     for name in filter(None, names):
-        steps(name)
+        steps(name)  # refuses what is impossible
     verified(detector.folder, detector.card, MODEL)
-    found: dict[str, _Part] = {}
-    known: dict[str, np.ndarray | None] = {}
+    found, known = dict[str, _Part](), dict[str, np.ndarray | None]()
     places = {name: _places(detector, images.key, name, seed) for name in names}
     for name, (of_logits, of_kinds) in places.items():
         logit, code = _kept(of_logits, len(images)), _kept(of_kinds, len(images))
@@ -231,8 +231,7 @@ def _part(detector: Detector, images: Images, seed: int, task: _Task) -> _Part:
     name, start, logits = task
     pixels = images.part(start, start + _at_once(detector))
     squares = _squares(pixels, name, seed, start, size=detector.spec.size)
-    if logits is None:
-        logits = detector.logits(squares)
+    logits = detector.logits(squares) if logits is None else logits
     judged = detector.judged(squares, logits, [image.shape[:2] for image in pixels])
     return logits, np.array([_KINDS.index(one.kind) for one in judged], np.uint8)
 
