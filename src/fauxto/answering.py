@@ -29,11 +29,13 @@ from fauxto.preprocess import fit_square
 from fauxto.runs import cache_folder, write_whole
 from fauxto.vocabulary import Kind, Verdict
 
-AT_ONCE = 1024  # images of one task, a multiple of the detector's batch: the same batches however many processes there are
+AT_ONCE = 1024  # images of one task at most, a multiple of the detector's batch: the same batches whoever does the task
+_SQUARES_AT_ONCE, _PIXELS_AT_ONCE = 2**24, 2**22  # pixels in memory: what the network sees; images that are being changed
 WORTH_PROCESSES = 8192  # answers; fewer are there before the processes are
 AS_THEY_ARE = ""  # stands for no perturbation
 _KINDS = ("", *(kind.value for kind in Kind))
-_CODE = ("calibration", "detector", "perturb", "preprocess", "scope", "session", "verdicts")  # what an answer depends on
+# What an answer depends on.
+_CODE = ("calibration", "detector", "perturb", "preprocess", "scope", "session", "verdicts")
 _PACKAGES = ("numpy", "pillow", "onnxruntime")
 
 Progress = Callable[[int, int], None]
@@ -94,7 +96,7 @@ class Loose:
         return len(self.pixels)
 
     def part(self, start: int, stop: int) -> list[np.ndarray]:
-        """Return images as uint8, shape (h, w, 3) each."""
+        """As ``Images.part``."""
         return list(self.pixels[start:stop])
 
 
@@ -128,9 +130,9 @@ def answers(
 ) -> dict[str, Answers]:
     """Ask a detector about a set of images under each of several perturbations.
 
-    Answers are kept in the cache folder, perturbation by perturbation as they are complete: what was answered before an interrupt
-    is not asked again. They are found again by the model's checksum, what the card says, the pixels, the perturbation's name and
-    seed, the code that decides and the libraries' versions. A new calibration or operating point keeps the network's own answers.
+    Answers are kept in the cache folder, perturbation by perturbation: what was answered before an interrupt is not asked again.
+    They are found by the model's checksum, what the card says, the pixels, the perturbation's name and seed, the code that
+    decides and the libraries' versions. Another threshold, unsure range or operating point keeps the network's own answers.
 
     Args:
         detector: Its card brings threshold, calibration and the rules of "unsure".
@@ -150,10 +152,9 @@ def answers(
     if n_workers < 1:
         raise UsageError(f"need at least 1 process that answers, got {n_workers}: leave it out or give another number")
     for name in filter(None, names):
-        steps(name)
+        steps(name)  # refuses what is impossible
     verified(detector.folder, detector.card, MODEL)
-    found: dict[str, _Part] = {}
-    known: dict[str, np.ndarray | None] = {}
+    found, known = dict[str, _Part](), dict[str, np.ndarray | None]()
     places = {name: _places(detector, images.key, name, seed) for name in names}
     for name, (of_logits, of_kinds) in places.items():
         logit, code = _kept(of_logits, len(images)), _kept(of_kinds, len(images))
@@ -179,8 +180,9 @@ def _ask(
     """Add to ``found`` what is missing, task by task, and keep each perturbation's answers once they are whole."""
     total, done = (len(known) + len(found)) * len(images), len(found) * len(images)
     progress(done, total)
-    starts = range(0, len(images), AT_ONCE)
-    tasks = [(name, at, None if logit is None else logit[at : at + AT_ONCE]) for name, logit in known.items() for at in starts]
+    n = _at_once(detector)
+    starts = range(0, len(images), n)
+    tasks = [(name, at, None if logit is None else logit[at : at + n]) for name, logit in known.items() for at in starts]
     parts: list[_Part] = []
     with _mapped(detector, images, seed, n_workers if total - done >= WORTH_PROCESSES else 1) as mapped:
         for (name, _, _), part in zip(tasks, mapped(tasks), strict=True):
@@ -227,14 +229,25 @@ def _work(task: _Task) -> _Part:
 def _part(detector: Detector, images: Images, seed: int, task: _Task) -> _Part:
     """Return logits and kinds for the images of one task."""
     name, start, logits = task
-    pixels = images.part(start, start + AT_ONCE)
-    if name:
-        pixels = _perturbed(pixels, name, seed, start)
-    squares = np.stack([fit_square(image, size=detector.spec.size) for image in pixels])
-    if logits is None:
-        logits = detector.logits(squares)
+    pixels = images.part(start, start + _at_once(detector))
+    squares = _squares(pixels, name, seed, start, size=detector.spec.size)
+    logits = detector.logits(squares) if logits is None else logits
     judged = detector.judged(squares, logits, [image.shape[:2] for image in pixels])
     return logits, np.array([_KINDS.index(one.kind) for one in judged], np.uint8)
+
+
+def _at_once(detector: Detector) -> int:
+    return max(1, min(AT_ONCE, _SQUARES_AT_ONCE // detector.spec.size**2))
+
+
+def _squares(pixels: list[np.ndarray], name: str, seed: int, start: int, *, size: int) -> np.ndarray:
+    """Return what the network sees; few large images are changed at once, so that any set fits into memory."""
+    n = max(1, _PIXELS_AT_ONCE // max(image.shape[0] * image.shape[1] for image in pixels))
+    squares: list[np.ndarray] = []
+    for at in range(0, len(pixels), n):
+        some = _perturbed(pixels[at : at + n], name, seed, start + at) if name else pixels[at : at + n]
+        squares += [fit_square(image, size=size) for image in some]
+    return np.stack(squares)
 
 
 def _perturbed(pixels: list[np.ndarray], name: str, seed: int, start: int) -> list[np.ndarray]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from fauxto.report.generators import AS_IS, MIN_FAKES, AcrossGenerators, Against
 from fauxto.vocabulary import Verdict
 
 UNKNOWN = "unknown"
-UNLIKE = 1.25  # bytes per pixel and pixels may differ by this factor before files count as saved otherwise
+UNLIKE, UNLIKE_SHARE = 1.25, 0.25  # what bytes per pixel, pixels (factor) and formats (share) may differ by before files are told
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,9 @@ class Files:
     def is_unlike(self, other: Files) -> bool:
         """Return whether a detector could tell the one set of files from the other without looking at what they show."""
         pairs = ((self.bytes_per_pixel, other.bytes_per_pixel), (self.pixels, other.pixels))
-        same = dict(self.formats).keys() == dict(other.formats).keys()
-        return not same or any(max(pair) > UNLIKE * min(pair) for pair in pairs)
+        own, others = dict(self.formats), dict(other.formats)
+        differs = any(abs(own.get(name, 0) - others.get(name, 0)) > UNLIKE_SHARE for name in own | others)
+        return differs or any(max(pair) > UNLIKE * min(pair) for pair in pairs)
 
 
 def measure_generators(
@@ -85,10 +86,12 @@ def measure_generators(
     real_files = files_of(home, photographs)
     files = {name: files_of(store, fakes[names == name]) for name in np.unique(names).tolist()}
     sets = Stored(home, photographs), Stored(store, fakes)
-    rows = []
+    rows: list[Row] = []
     for detector in detectors:
         of_reals, of_fakes = (_said(detector, some, encode, n_workers, progress) for some in sets)
-        rows.append(row_of(detector, names, of_fakes, of_reals, files, real_files, level=level))
+        row = row_of(detector, names, of_fakes, of_reals, files, real_files, level=level)
+        n_alike = sum(other.detector.split(" #")[0] == row.detector for other in rows)
+        rows.append(replace(row, detector=f"{row.detector} #{n_alike + 1}") if n_alike else row)
     return AcrossGenerators(
         rows=tuple(rows), encode=encode, n_real=photographs.size, reals=reals_from, real_files=str(real_files),
         caveats=_caveats(rows, encode), level=level,

@@ -131,8 +131,9 @@ def paired_change(n_gained: int, n_lost: int, n: int, *, level: float = 0.95) ->
 def ece_interval(is_fake: np.ndarray, p_fake: np.ndarray, *, level: float = 0.95) -> Interval:
     """Return the calibration error with an interval by the delta method, lengthened downwards by what chance adds.
 
-    Chance moves the gap of every bin, and the error adds their sizes up: it is too large on average. By how much, a normal
-    distribution of each gap says (Leone, Nelson and Nottingham 1961: the folded normal); that much the lower end lies lower.
+    Chance moves the gap of every bin, and the error adds their sizes up: it is too large on average. By how much, the folded
+    normal distribution says (Leone, Nelson and Nottingham 1961), here of the smallest gap that two standard errors of chance
+    could have brought to the one that is seen. The lower end lies lower by that much; where p_fake is right, it is mostly 0.
 
     Args:
         is_fake: Bool, shape (n,).
@@ -150,7 +151,8 @@ def ece_interval(is_fake: np.ndarray, p_fake: np.ndarray, *, level: float = 0.95
     half = _z(level) * math.sqrt(float(signed.var()) / n)
     counts = np.maximum(np.bincount(bins, minlength=points.N_BINS), 1)
     spread = np.sqrt(np.maximum(squares - sums**2 / counts, 0))
-    excess = float(sum(_folded_excess(abs(a), b) for a, b in zip(sums.tolist(), spread.tolist(), strict=True))) / n
+    pairs = zip(np.maximum(np.abs(sums) - 2 * spread, 0).tolist(), spread.tolist(), strict=True)
+    excess = sum(_folded_excess(size, each) for size, each in pairs) / n
     return Interval(value, max(0.0, value - excess - half), min(1.0, value + half))
 
 

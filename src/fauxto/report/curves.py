@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 CURVE_SIZE = (3.3, 2.6)  # in inches
-_ROW, _HEAD, _WIDTH = 0.27, 0.75, 6.9  # inches of a heat map
+_ROW, _HEAD, _WIDTH = 0.28, 0.75, 6.9  # inches of a heat map
 FULL = 30.0  # points of loss at which a heat map's colour is full
 # What a curve shows: number, whether 1 less it is shown, colour in the palette.
 LINES = (("accuracy", False, "ink"), ("recall", False, "fake"), ("false_alarm_rate", True, "real"))
@@ -140,7 +140,7 @@ def drawings_of_generators(across: AcrossGenerators) -> dict[str, tuple[Draw, tu
     """Return the drawings by name, each with its size in inches: one line per generator, then what several detectors reach."""
     n, n_rows = len(across.rows[0].generators), len(across.rows)
     found: dict[str, tuple[Draw, tuple[float, float]]] = {
-        "generators": (partial(forest, row=across.rows[0]), (6.0, 1.1 + 0.36 * n))
+        "generators": (partial(forest, row=across.rows[0]), (7.6, 1.0 + 0.27 * n))
     }
     if n_rows > 1:
         for name in ("roc_auc", "balanced_accuracy"):
@@ -211,6 +211,9 @@ def _frame(axes: Axes, heads: Sequence[str], names: Sequence[str]) -> None:
     axes.set(xlim=(-0.5, len(heads) - 0.5), ylim=(len(names) - 0.5, -0.5), xticks=range(len(heads)), yticks=range(len(names)))
     axes.set_xticklabels(heads, fontsize=8.5)
     axes.set_yticklabels(names, fontsize=8.5, linespacing=0.95)
+    for label in axes.get_yticklabels():
+        if "\n" in label.get_text():
+            label.set_fontsize(7)
     axes.xaxis.tick_top()
     axes.tick_params(length=0)
     axes.grid(visible=False)

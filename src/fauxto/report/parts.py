@@ -20,7 +20,7 @@ KINDS = {
 }  # fmt: skip
 _TABLE = (
     ("accuracy", "%"), ("roc_auc", ""), ("recall", "%"), ("false_alarm_rate", "%"), ("expected_calibration_error", "%"),
-    ("unsure", "%"), ("selective_accuracy", "%"),
+    ("unsure", "%"),
 )  # fmt: skip
 _MOVED = (("real", "fake"), ("fake", "real"), ("real", "unsure"), ("fake", "unsure"), ("unsure", "real"), ("unsure", "fake"))
 
@@ -30,25 +30,13 @@ def robustness_context(robustness: Robustness | None) -> dict[str, Any] | None:
     if robustness is None:
         return None
     changed = robustness.columns[0]
-    level = f"{100 * robustness.level:g} %"
-    n = changed.n_real + changed.n_fake
-    images = f"{n:,} images ({changed.n_real:,} real, {changed.n_fake:,} fake; {changed.name})"
-    made = f"Threshold and calibration are the card's; seed {robustness.seed}."
-    captions = {
-        "robustness": f"What each change costs on {images}: the first line as they came, in %; below it the change in points, "
-        f"redder the more is lost. The last column is the share of all images whose answer at the threshold turned. {made}"
-    }
-    drawings = drawings_of_robustness(robustness)
-    for name in drawings:
-        what = KINDS.get(name.removeprefix("robustness_"), name)
-        captions.setdefault(name, f"{what[:1].upper()}{what[1:]}. On {images}, bands: {level} intervals (Wilson). {made}")
-    figures = [_figure(name, *drawn, captions[name]) for name, drawn in drawings.items()]
+    figures = _figures_of_robustness(robustness)
     return {
         "heat_map": figures[0],
         "curves": figures[1:],
         "summary": _summary(changed),
         "n": len(changed.conditions),
-        "level": level,
+        "level": f"{100 * robustness.level:g} %",
         "rows": [_row(item) for item in (changed.clean, *changed.conditions)],
         "moves": [f"{before} → {after}" for before, after in _MOVED],
         "verdict_rows": [_moves(item) for item in changed.conditions],
@@ -63,20 +51,12 @@ def across_context(across: AcrossGenerators | None) -> dict[str, Any] | None:
     head = across.rows[0]
     how = "as their files have them" if across.encode == AS_IS else f"both saved by the same encoder first ({across.encode})"
     against = f"against the same {across.n_real:,} photographs of {across.reals}, {how}"
-    level = f"{100 * across.level:g} %"
-    captions = {
-        "generators": f"Every generator's images {against}, with {level} intervals (DeLong; Wilson and MOVER). Hollow: fewer "
-        f"than {MIN_FAKES} images.",
-        "generators_roc_auc": f"ROC AUC in % of every detector on every generator's images, {against}. {_MARKS}",
-        "generators_balanced_accuracy": "Balanced accuracy in % of every detector, each at its own card's threshold, on every "
-        f"generator's images, {against}. {_MARKS}",
-    }
-    figures = [_figure(name, *drawn, captions[name]) for name, drawn in drawings_of_generators(across).items()]
+    figures = _figures_of_generators(across, against)
     return {
         "forest": figures[0],
         "matrices": figures[1:],
         "against": against,
-        "level": level,
+        "level": f"{100 * across.level:g} %",
         "min_fakes": MIN_FAKES,
         "real_files": across.real_files,
         "alarms": text(head.generators[0].metrics["false_alarm_rate"], "%"),
@@ -89,6 +69,34 @@ def across_context(across: AcrossGenerators | None) -> dict[str, Any] | None:
 
 
 _MARKS = f"*: a generator of its training. †: fewer than {MIN_FAKES} images."
+
+
+def _figures_of_robustness(robustness: Robustness) -> list[dict[str, Any]]:
+    changed = robustness.columns[0]
+    n = changed.n_real + changed.n_fake
+    images = f"{n:,} images ({changed.n_real:,} real, {changed.n_fake:,} fake; {changed.name})"
+    captions = {
+        "robustness": f"What each change costs on {images}: the first line as they came, in %; below it the change in points, "
+        "redder the more is lost. The last column is the share of all images whose answer at the threshold turned. Threshold and "
+        f"calibration are the card's; seed {robustness.seed}."
+    }
+    drawings = drawings_of_robustness(robustness)
+    for name in drawings:
+        what = KINDS.get(name.removeprefix("robustness_"), name)
+        captions.setdefault(name, f"{what[:1].upper()}{what[1:]}. {images}.")
+    return [_figure(name, *drawn, captions[name]) for name, drawn in drawings.items()]
+
+
+def _figures_of_generators(across: AcrossGenerators, against: str) -> list[dict[str, Any]]:
+    level = f"{100 * across.level:g} %"
+    captions = {
+        "generators": f"Every generator's images {against}, with {level} intervals (DeLong; Wilson and MOVER). Hollow: fewer "
+        f"than {MIN_FAKES} images.",
+        "generators_roc_auc": f"ROC AUC in % of every detector on every generator's images, {against}. {_MARKS}",
+        "generators_balanced_accuracy": "Balanced accuracy in % of every detector, each at its own card's threshold, on every "
+        f"generator's images, {against}. {_MARKS}",
+    }
+    return [_figure(name, *drawn, captions[name]) for name, drawn in drawings_of_generators(across).items()]
 
 
 def _figure(name: str, draw: Draw, size: tuple[float, float], caption: str) -> dict[str, Any]:
