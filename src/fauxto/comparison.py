@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import reduce
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -111,7 +112,7 @@ def compare(
     called = tuple(names) or tuple(_name_of(one) for one in contestants)
     _check_names(called)
     column, members = common_images(contestants, store)
-    drawn = {"n_resamples": n_resamples, "seed": seed, "level": level}
+    drawn: dict[str, Any] = {"n_resamples": n_resamples, "seed": seed, "level": level}
     is_fake, paths = store.is_fake[members], store.path[members].tolist()
     counting = _Counting(progress, sum(isinstance(one, Detector) for one in contestants) * len(members))
     measured = []
