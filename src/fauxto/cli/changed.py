@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from fauxto.report.generators import AcrossGenerators
     from fauxto.report.robustness import Robustness
 
+    Photographs = tuple[str, Store, np.ndarray]
+
 Perturb = Annotated[
     list[str] | None,
     typer.Option("--perturb", help="Measure changed images too: 'standard', or names such as jpeg-40,blur-0.6. Repeatable."),
@@ -74,27 +76,35 @@ def with_changes(
     return replace(report, robustness=found)
 
 
-def with_generators(
-    report: Report, detectors: Sequence[Detector], store: Store, columns: Mapping[str, np.ndarray],
-    reals: tuple[str, Store] | None, encode: str, workers: int,
-) -> Report:  # fmt: skip
-    """Return the report with the images of its first column generator by generator.
+def photographs_for(
+    detectors: Sequence[Detector], store: Store, columns: Mapping[str, np.ndarray], reals: tuple[str, Store] | None
+) -> Photographs | None:
+    """Return which of other data's photographs may be used, None without such data; refuse what a detector may have seen.
 
     Raises:
         DataError: One of the other detectors may have been trained on some of the images.
     """
+    home = None if reals is None else (*reals, _unseen_by(detectors[0], reals[1]))
+    sets = [(store, next(iter(columns.values()))), *([home[1:]] if home else [])]
+    for detector in detectors[1:]:
+        for where, at in sets:
+            _check_unseen(detector, where, at)
+    return home
+
+
+def with_generators(
+    report: Report, detectors: Sequence[Detector], store: Store, columns: Mapping[str, np.ndarray],
+    photographs: Photographs | None, encode: str, workers: int,
+) -> Report:  # fmt: skip
+    """Return the report with the images of its first column generator by generator."""
     from fauxto.answering import n_cores
     from fauxto.generators import measure_generators
 
-    members = next(iter(columns.values()))
-    home = None if reals is None else (reals[1], _unseen_by(detectors[0], reals[1]))
-    for detector in detectors[1:]:
-        for where, at in ((store, members), *([home] if home else [])):
-            _check_unseen(detector, where, at)
+    name, home = (photographs[0], photographs[1:]) if photographs else ("the same data", None)
     with counting_bar("scoring generators") as progress:
         found = measure_generators(
-            detectors, store, members, reals=home, reals_from=reals[0] if reals else "the same data", encode=encode,
-            level=report.level, n_workers=workers or n_cores(), progress=progress,
+            detectors, store, next(iter(columns.values())), reals=home, reals_from=name,
+            encode=encode, level=report.level, n_workers=workers or n_cores(), progress=progress,
         )  # fmt: skip
     return replace(report, across=found)
 

@@ -17,6 +17,7 @@ from fauxto.cli.changed import (
     Seed,
     Workers,
     check_words,
+    photographs_for,
     print_changes,
     with_changes,
     with_generators,
@@ -82,7 +83,8 @@ def evaluate(
     require("matplotlib", "jinja2")
     store = opened(data, skip_broken=skip_broken)
     columns = columns_for(loaded.card, store)
-    photographs = (locate(str(reals)).resolve().name, opened(reals, skip_broken=skip_broken)) if reals else None
+    other_data = (locate(str(reals)).resolve().name, opened(reals, skip_broken=skip_broken)) if reals else None
+    photographs = photographs_for([loaded, *others], store, columns, other_data) if by else None
     with output_folder(out):
         with counting_bar("scoring images") as progress:
             report = measure(
