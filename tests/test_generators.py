@@ -53,7 +53,7 @@ def test_numbers_against_the_same_photographs(named, detector, encode):
         counts = metrics.confusion(is_fake, both, threshold=detector.threshold)
         assert item.metrics["recall"] == metrics.wilson(counts.tp, own.size)
         assert item.metrics["false_alarm_rate"] == metrics.wilson(counts.fp, p_real.size)
-        assert item.metrics["balanced_accuracy"] == metrics.balanced_interval(counts)
+        assert item.metrics["balanced_accuracy"] == metrics.ratio_interval_of("balanced_accuracy", counts)
     assert (across.n_real, across.encode) == (reals.size, encode)
     assert any("counts as 'unknown'" in caveat for caveat in across.caveats)
     assert any(f"Fewer than {MIN_FAKES} images: a, b, unknown" in caveat for caveat in across.caveats)

@@ -50,11 +50,27 @@ def test_auc_interval_by_the_formula():
     assert (found.low, found.high) == pytest.approx(expected, abs=1e-6)
 
 
-def test_few_images_have_no_auc_interval_and_one_class_is_refused():
+@pytest.mark.parametrize("digits", [1, 2, 17])
+def test_delong_is_the_sum_over_all_pairs(digits):
+    """As it stands in the paper: the structural components of every pair, O(mn)."""
+    rng = np.random.default_rng(1)
+    for n_real, n_fake in ((2, 2), (7, 3), (150, 60)):
+        p_fake = (1 / (1 + np.exp(-rng.normal(np.repeat([0, 1.2], [n_real, n_fake]))))).round(digits)
+        x, y = p_fake[n_real:], p_fake[:n_real]
+        psi = (x[:, None] > y[None]) + 0.5 * (x[:, None] == y[None])
+        expected = psi.mean(axis=1).var(ddof=1) / len(x) + psi.mean(axis=0).var(ddof=1) / len(y)
+        found = auc_covariance([placements(np.repeat([False, True], [n_real, n_fake]), p_fake)])[0, 0]
+        assert found == pytest.approx(expected, rel=1e-9, abs=1e-15)
+
+
+def test_few_images_have_no_auc_interval_and_one_class_no_auc():
     is_fake = np.repeat([False, True], [49, 400])
     assert auc_interval(is_fake, np.linspace(0, 1, 449)).low is None
-    with pytest.raises(ScoreError, match="only one kind"):
-        auc_interval(np.array([True, True]), np.array([0.1, 0.2]))
+    alone = auc_interval(np.array([True, True]), np.array([0.1, 0.2]))
+    assert (alone.value, alone.low) == (None, None)
+    assert "only one kind" in alone.reason
+    with pytest.raises(ScoreError, match="must lie in"):
+        auc_interval(np.array([True, False]), np.array([0.5, np.nan]))
 
 
 @pytest.mark.parametrize("is_turned", [False, True])

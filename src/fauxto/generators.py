@@ -13,7 +13,7 @@ from fauxto.answering import AS_THEY_ARE, Answers, Images, Progress, Stored, ans
 from fauxto.data.store import Store
 from fauxto.detector import Detector
 from fauxto.errors import DataError
-from fauxto.metrics import auc_interval, balanced_interval, confusion, wilson
+from fauxto.metrics import auc_interval, confusion, ratio_interval_of, wilson
 from fauxto.report.generators import AS_IS, MIN_FAKES, AcrossGenerators, Against, Row
 from fauxto.vocabulary import Verdict
 
@@ -151,7 +151,7 @@ def _numbers(fake: np.ndarray, verdict: np.ndarray, real: np.ndarray, threshold:
         "roc_auc": auc_interval(is_fake, p_fake, level=level),
         "recall": wilson(counts.tp, fake.size, level=level),
         "false_alarm_rate": wilson(counts.fp, real.size, level=level),
-        "balanced_accuracy": balanced_interval(counts, level=level),
+        "balanced_accuracy": ratio_interval_of("balanced_accuracy", counts, level=level),
         "unsure": wilson(n_unsure, fake.size, level=level),
     }
 

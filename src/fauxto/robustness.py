@@ -13,10 +13,10 @@ from fauxto.errors import DataError, UsageError
 from fauxto.metrics import (
     Interval,
     auc_interval,
-    balanced_interval,
     confusion,
     ece_interval,
     paired_change,
+    ratio_interval_of,
     wilson,
 )
 from fauxto.report import Report
@@ -127,7 +127,7 @@ def numbers(is_fake: np.ndarray, said: Answers, *, threshold: float, level: floa
     n_right = int((said.called_fake == is_fake)[answered].sum())
     return {
         "accuracy": wilson(tn + tp, is_fake.size, level=level),
-        "balanced_accuracy": balanced_interval(counts, level=level),
+        "balanced_accuracy": ratio_interval_of("balanced_accuracy", counts, level=level),
         "recall": _share(tp, fn + tp, level, "no image is fake"),
         "false_alarm_rate": _share(fp, tn + fp, level, "no image is real"),
         "roc_auc": auc_interval(is_fake, said.p_fake, level=level),

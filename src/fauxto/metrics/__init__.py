@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from fauxto.metrics.closed import auc_interval, balanced_interval, delong_variance, ece_interval, mean_of_shares, paired_change
-from fauxto.metrics.intervals import ReliabilityBin, all_metrics, confusion_intervals, reliability_bins
+from fauxto.metrics.closed import ece_interval, paired_change
+from fauxto.metrics.intervals import ReliabilityBin, all_metrics, confusion_intervals, ratio_interval_of, reliability_bins
 from fauxto.metrics.paired import Answers, McNemar, brier_score, differences, holm, mcnemar
 from fauxto.metrics.points import (
     Confusion,
@@ -22,7 +22,7 @@ from fauxto.metrics.points import (
     tpr_at_fpr,
 )
 from fauxto.metrics.prevalence import AtShare, at_share
-from fauxto.metrics.rankings import tpr_interval
+from fauxto.metrics.rankings import auc_interval, tpr_interval
 from fauxto.metrics.shares import Interval, wilson
 
 __all__ = [
@@ -38,13 +38,11 @@ __all__ = [
     "auc_interval",
     "average_precision",
     "balanced_accuracy",
-    "balanced_interval",
     "brier_score",
     "check_scores",
     "confusion",
     "confusion_intervals",
     "cumulative_counts",
-    "delong_variance",
     "differences",
     "ece_interval",
     "expected_calibration_error",
@@ -52,9 +50,9 @@ __all__ = [
     "false_alarm_rate",
     "holm",
     "mcnemar",
-    "mean_of_shares",
     "paired_change",
     "precision",
+    "ratio_interval_of",
     "recall",
     "reliability_bins",
     "roc_auc",

@@ -55,7 +55,7 @@ def auc_interval(is_fake: np.ndarray, p_fake: np.ndarray, *, level: float = 0.95
     0, and the interval is Newcombe's score interval (2006, Stat Med 25:559, method 5), which is rather too wide.
 
     Raises:
-        ScoreError: See ``placements``.
+        ScoreError: See ``check_scores``. One class only is no error: the value is then None with the reason.
 
     Example:
         >>> p_fake = np.concatenate([np.linspace(0, 0.7, 50), np.linspace(0.3, 1, 50)])
@@ -63,6 +63,9 @@ def auc_interval(is_fake: np.ndarray, p_fake: np.ndarray, *, level: float = 0.95
         >>> round(found.value, 3), round(found.low, 3), round(found.high, 3)
         (0.832, 0.74, 0.896)
     """
+    check_scores(is_fake, p_fake)
+    if is_fake.all() or not is_fake.any():
+        return Interval(None, reason=ONE_CLASS)
     value, found = roc_auc(is_fake, p_fake), placements(is_fake, p_fake)
     n_fewer = min(len(found.fake), len(found.real))
     if n_fewer < NEEDED_PER_CLASS:
