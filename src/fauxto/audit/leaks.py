@@ -1,0 +1,156 @@
+"""What duplicates and groups mean: test images known from training, pictures counted twice, contradicting labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fauxto.audit.duplicates import DuplicateReport, Pair, pair_sheet
+from fauxto.audit.findings import Finding
+from fauxto.data.splits import Positions
+from fauxto.data.store import Store
+
+EQUAL = "equal"
+SHOWN_PAIRS = 8
+CLEAN = "'fauxto data clean' writes a manifest without them; nothing is deleted"
+MANY_INSIDE = 0.01  # share of images that are doubled inside a part, from which on it is more than a note
+
+
+@dataclass(frozen=True, eq=False)
+class Leaks:
+    """Positions in a store.
+
+    Attributes:
+        known_test: Test images that stand, with the same label, in the data's own training or validation part.
+        known_equal: Those of them whose pixels are equal.
+        across: The pairs behind ``known_test``.
+        inside: Pairs of one label inside one part.
+        contradicting: Pairs of equal pixels and different labels.
+        alike: Pairs of different labels that are near, but not equal.
+        group_test: Test images whose named group also stands in the training or validation part.
+    """
+
+    known_test: Positions
+    known_equal: Positions
+    across: tuple[Pair, ...]
+    inside: tuple[Pair, ...]
+    contradicting: tuple[Pair, ...]
+    alike: tuple[Pair, ...]
+    group_test: Positions
+
+
+def find_leaks(store: Store, duplicates: DuplicateReport) -> Leaks:
+    """Sort pairs by what they mean."""
+    part = store.split.tolist()
+    label = store.label.tolist()
+    across, inside, contradicting, alike = [], [], [], []
+    for pair in duplicates.pairs:
+        parts = {part[pair.first], part[pair.second]}
+        if label[pair.first] != label[pair.second]:
+            (contradicting if pair.kind == EQUAL else alike).append(pair)
+        elif len(parts) == 2 and "test" in parts:
+            across.append(pair)
+        elif len(parts) == 1:
+            inside.append(pair)
+    across.sort(key=lambda pair: (pair.kind != EQUAL, pair.distance))
+    known, equal = (_test_images(store, pairs) for pairs in (across, [pair for pair in across if pair.kind == EQUAL]))
+    return Leaks(known, equal, *map(tuple, (across, inside, contradicting, alike)), _group_images(store))
+
+
+def leak_findings(store: Store, leaks: Leaks) -> Iterator[Finding]:
+    """Say what was found; nothing where nothing was."""
+    n_test = int((store.split == "test").sum())
+    if len(leaks.known_test):
+        yield _known_test(store, leaks, n_test)
+    if len(leaks.group_test):
+        yield Finding(
+            "group-on-two-sides", "leak", f"{_images(len(leaks.group_test), 'test image')} of a group that also stands in train",
+            f"{len(leaks.group_test):,} of {n_test:,} test images belong to a named group (one photograph's crops, one film's "
+            "frames) that the training part has too. What is learnt of the group helps in the test.",
+            f"Keep each group in one part; {CLEAN}.",
+            {"n_test": n_test, "n_images": len(leaks.group_test)},
+        )  # fmt: skip
+    if leaks.contradicting:
+        yield _contradicting(store, leaks.contradicting)
+    if leaks.inside:
+        yield _inside(store, leaks.inside)
+    if leaks.alike:
+        yield Finding(
+            "alike-across-labels", "note", f"{len(leaks.alike):,} pairs of a real and a fake image look alike",
+            f"{len(leaks.alike):,} pairs of a real and a fake image are nearly the same picture: fakes made from those very "
+            "photographs, or a label that is wrong.",
+            "Look at the pairs. Where fakes are made from photographs, give both the same group in a manifest, so that they stay "
+            "on one side of a split.",
+            {"n_pairs": len(leaks.alike)}, leaks.alike[:SHOWN_PAIRS], pair_sheet(store, leaks.alike[:SHOWN_PAIRS]),
+        )  # fmt: skip
+
+
+def _known_test(store: Store, leaks: Leaks, n_test: int) -> Finding:
+    n, n_equal = len(leaks.known_test), len(leaks.known_equal)
+    shown = _varied(leaks.across)
+    by_label = {name: int((store.is_fake[leaks.known_test] == (name == "fake")).sum()) for name in ("real", "fake")}
+    return Finding(
+        "test-in-train", "leak", f"{_images(n, 'test image')} also in train",
+        f"{n:,} of {n_test:,} test images ({100 * n / n_test:.2f} %) also stand in the training or validation part with the same "
+        f"label: {n_equal:,} with equal pixels, {n - n_equal:,} nearly equal. {by_label['real']:,} are real and "
+        f"{by_label['fake']:,} fake. A detector can know their answer by heart.",
+        f"Measure without them, or train without their twins; {CLEAN}.",
+        {"n_test": n_test, "n_images": n, "n_equal": n_equal, "n_near": n - n_equal, **by_label}, shown, pair_sheet(store, shown),
+    )  # fmt: skip
+
+
+def _contradicting(store: Store, pairs: Sequence[Pair]) -> Finding:
+    images = _of_pairs(pairs)
+    shown = tuple(pairs[:SHOWN_PAIRS])
+    return Finding(
+        "contradicting-labels", "warning", f"{_images(len(images), 'image')} with both labels",
+        f"{len(images):,} images have equal pixels and are called real in one place and fake in another. One of the two is wrong.",
+        f"Mend the labels, or leave these images out; {CLEAN}.",
+        {"n_images": len(images), "n_pairs": len(pairs)}, shown, pair_sheet(store, shown),
+    )  # fmt: skip
+
+
+def _inside(store: Store, pairs: Sequence[Pair]) -> Finding:
+    second = np.unique([pair.second for pair in pairs])
+    share = len(second) / len(store)
+    n_near = sum(pair.kind != EQUAL for pair in pairs)
+    shown = _varied(pairs)
+    has_no_parts = bool((store.split == "").all())
+    extra = " These data have no parts of their own: a random split may put twins on two sides." if has_no_parts else ""
+    return Finding(
+        "doubled", "warning" if share >= MANY_INSIDE or has_no_parts else "note", f"{_images(len(second), 'image')} more than once",
+        f"{len(second):,} images ({100 * share:.2f} %) repeat another of the same part and label, in {len(pairs):,} pairs, "
+        f"{n_near:,} of them nearly equal. They count more than once, in training and in a score.{extra}",
+        f"Keep each picture once; {CLEAN}.",
+        {"n_images": len(second), "n_pairs": len(pairs), "n_near_pairs": n_near}, shown, pair_sheet(store, shown),
+    )  # fmt: skip
+
+
+def _varied(pairs: Sequence[Pair]) -> tuple[Pair, ...]:
+    """Return some pairs to show: of each kind of change in turn."""
+    by_change: dict[tuple[str, str], list[Pair]] = {}
+    for pair in pairs:
+        by_change.setdefault((pair.kind, pair.change), []).append(pair)
+    turns = [queue[turn] for turn in range(SHOWN_PAIRS) for queue in by_change.values() if turn < len(queue)]
+    return tuple(turns[:SHOWN_PAIRS])
+
+
+def _test_images(store: Store, pairs: Sequence[Pair]) -> Positions:
+    images = _of_pairs(pairs)
+    return images[store.split[images] == "test"]
+
+
+def _of_pairs(pairs: Sequence[Pair]) -> Positions:
+    return np.unique(np.array([at for pair in pairs for at in (pair.first, pair.second)], np.int64))
+
+
+def _group_images(store: Store) -> Positions:
+    test = np.flatnonzero((store.split == "test") & (store.group != ""))
+    known = store.group[((store.split == "train") | (store.split == "val")) & (store.group != "")]
+    return test[np.isin(store.group[test], known)]
+
+
+def _images(n: int, what: str) -> str:
+    return f"{n:,} {what}{'s' * (n != 1)}"
