@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from fauxto import __version__
+from fauxto.cli.audit import audit
 from fauxto.cli.check import check
 from fauxto.cli.data import app as data_app
 from fauxto.cli.explain import explain
@@ -34,7 +35,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(data_app, name="data")
-for verb in (train, tune, evaluate, explain, check):
+for verb in (audit, train, tune, evaluate, explain, check):
     app.command()(verb)
 
 
