@@ -62,8 +62,8 @@ def _clear(score: Score) -> bool:
 def _container(shortcut: Shortcut) -> Finding:
     found = shortcut.headline
     return Finding(
-        f"shortcut-{shortcut.name.replace(' ', '-')}", "shortcut", f"{shortcut.name} alone tells real from fake ({_percent(found)} right)",
-        f"From {shortcut.what}, without one pixel, {_percent(found)} of the images are told right (AUC {_auc(found)}). Whatever a "
+        f"shortcut-{shortcut.name.replace(' ', '-')}", "shortcut", f"{_percent(found)} right from {shortcut.name} alone",
+        f"From {shortcut.what} and nothing else, {_percent(found)} of the images are told right (AUC {_auc(found)}). Whatever a "
         "detector reaches here, part of it may be this.",
         _TODO[shortcut.name], _numbers(found),
     )  # fmt: skip
@@ -89,7 +89,7 @@ def _stamp(where: str, found: PositionMap) -> Finding:
         "border, or what a crop left.",
         "Look at the map. Crop the place away in both classes, or take the images before they were stamped.",
         {"n_places": found.n_hits, "left": left, "top": top, "right": right, "bottom": bottom, "effect": float(found.effect.max())},
-        picture=map_picture(found),
+        pictures=(map_picture(found),),
     )  # fmt: skip
 
 

@@ -24,7 +24,7 @@ class Finding:
         todo: What to do about it.
         numbers: For programs.
         pairs: Images that show it.
-        picture: A PNG that shows it; empty if there is none.
+        pictures: PNG files: one for each of ``pairs``, or without pairs what else shows it.
     """
 
     kind: str
@@ -34,7 +34,7 @@ class Finding:
     todo: str
     numbers: Mapping[str, Any] = field(default_factory=dict)
     pairs: tuple[Pair, ...] = ()
-    picture: bytes = b""
+    pictures: tuple[bytes, ...] = ()
 
 
 def worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:

@@ -83,7 +83,7 @@ def leak_findings(store: Store, leaks: Leaks) -> Iterator[Finding]:
             "photographs, or a label that is wrong.",
             "Look at the pairs. Where fakes are made from photographs, give both the same group in a manifest, so that they stay "
             "on one side of a split.",
-            {"n_pairs": len(leaks.alike)}, leaks.alike[:SHOWN_PAIRS], pair_sheet(store, leaks.alike[:SHOWN_PAIRS]),
+            {"n_pairs": len(leaks.alike)}, leaks.alike[:SHOWN_PAIRS], _pictures(store, leaks.alike[:SHOWN_PAIRS]),
         )  # fmt: skip
 
 
@@ -97,7 +97,7 @@ def _known_test(store: Store, leaks: Leaks, n_test: int) -> Finding:
         f"label: {n_equal:,} with equal pixels, {n - n_equal:,} nearly equal. {by_label['real']:,} are real and "
         f"{by_label['fake']:,} fake. A detector can know their answer by heart.",
         f"Measure without them, or train without their twins; {CLEAN}.",
-        {"n_test": n_test, "n_images": n, "n_equal": n_equal, "n_near": n - n_equal, **by_label}, shown, pair_sheet(store, shown),
+        {"n_test": n_test, "n_images": n, "n_equal": n_equal, "n_near": n - n_equal, **by_label}, shown, _pictures(store, shown),
     )  # fmt: skip
 
 
@@ -108,7 +108,7 @@ def _contradicting(store: Store, pairs: Sequence[Pair]) -> Finding:
         "contradicting-labels", "warning", f"{_images(len(images), 'image')} with both labels",
         f"{len(images):,} images have equal pixels and are called real in one place and fake in another. One of the two is wrong.",
         f"Mend the labels, or leave these images out; {CLEAN}.",
-        {"n_images": len(images), "n_pairs": len(pairs)}, shown, pair_sheet(store, shown),
+        {"n_images": len(images), "n_pairs": len(pairs)}, shown, _pictures(store, shown),
     )  # fmt: skip
 
 
@@ -124,8 +124,12 @@ def _inside(store: Store, pairs: Sequence[Pair]) -> Finding:
         f"{len(second):,} images ({100 * share:.2f} %) repeat another of the same part and label, in {len(pairs):,} pairs, "
         f"{n_near:,} of them nearly equal. They count more than once, in training and in a score.{extra}",
         f"Keep each picture once; {CLEAN}.",
-        {"n_images": len(second), "n_pairs": len(pairs), "n_near_pairs": n_near}, shown, pair_sheet(store, shown),
+        {"n_images": len(second), "n_pairs": len(pairs), "n_near_pairs": n_near}, shown, _pictures(store, shown),
     )  # fmt: skip
+
+
+def _pictures(store: Store, pairs: Sequence[Pair]) -> tuple[bytes, ...]:
+    return tuple(pair_sheet(store, (pair,)) for pair in pairs)
 
 
 def _varied(pairs: Sequence[Pair]) -> tuple[Pair, ...]:

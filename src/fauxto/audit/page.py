@@ -101,9 +101,12 @@ def headline(report: AuditReport) -> str:
 
 
 def _finding(found: Finding, report: AuditReport) -> dict[str, Any]:
-    pairs = [{"first": report.paths[p.first], "second": report.paths[p.second], "change": _change(p)} for p in found.pairs]
-    source = "data:image/png;base64," + base64.b64encode(found.picture).decode("ascii") if found.picture else ""
-    return {"found": found, "word": _WORDS[found.severity][0], "pairs": pairs, "picture": source}
+    sources = ["data:image/png;base64," + base64.b64encode(picture).decode("ascii") for picture in found.pictures]
+    pairs = [
+        {"first": report.paths[pair.first], "second": report.paths[pair.second], "change": _change(pair), "source": source}
+        for pair, source in zip(found.pairs, sources, strict=False)
+    ]
+    return {"found": found, "word": _WORDS[found.severity][0], "pairs": pairs, "pictures": [] if pairs else sources}
 
 
 def _change(pair: Any) -> str:
