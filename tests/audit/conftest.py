@@ -23,7 +23,9 @@ def picture(rng: np.random.Generator, size: int = 32) -> np.ndarray:
     return np.clip(grey[..., None] + rng.normal(0, 8, (size, size, 3)), 0, 255).astype(np.uint8)
 
 
-def write_set(folder: Path, *, n: int = 60, parts: tuple[str, ...] = ("train", "test"), stamp: bool = False, **save: object) -> Path:
+def write_set(
+    folder: Path, *, n: int = 60, parts: tuple[str, ...] = ("train", "test"), stamp: bool = False, **save: object
+) -> Path:
     """Write ``n`` pictures per class and part; fakes are saved by ``save`` and may carry a stamp."""
     rng = np.random.default_rng(1)
     for part in parts:
@@ -57,4 +59,6 @@ def report(faulty: Store) -> AuditReport:
     answers = Answers("<b>mine</b>", 0.5, test, p_fake)
     root = faulty.folder.parents[2]
     folder = next(root.glob("faulty*/data"))
-    return audit(source_of(folder, faulty.records), faulty, answers=answers, data="<i>set</i>", command="fauxto audit", date="2026-01-01")
+    return audit(
+        source_of(folder, faulty.records), faulty, answers=answers, data="<i>set</i>", command="fauxto audit", date="2026-01-01"
+    )

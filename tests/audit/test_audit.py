@@ -78,5 +78,7 @@ def test_the_same_seed_gives_the_same_report(faulty: Store, report: AuditReport)
     from fauxto.audit import audit
     from fauxto.data.sources import Source
 
-    again = audit(Source(faulty.folder, "folder", faulty.records), faulty, data=report.data, command=report.command, date=report.date)
+    again = audit(
+        Source(faulty.folder, "folder", faulty.records), faulty, data=report.data, command=report.command, date=report.date
+    )
     assert replace(report, detector=None).to_dict()["shortcuts"] == again.to_dict()["shortcuts"]

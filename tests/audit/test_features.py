@@ -18,9 +18,7 @@ LUMA = IMAGES @ np.array([0.299, 0.587, 0.114])
 
 def test_colour_against_numpy() -> None:
     found = features.colour(IMAGES)
-    for part, expected in zip(
-        np.split(found, [3, 6, 9, 12], axis=1), (np.mean, np.std, np.min, np.max), strict=False
-    ):
+    for part, expected in zip(np.split(found, [3, 6, 9, 12], axis=1), (np.mean, np.std, np.min, np.max), strict=False):
         assert np.allclose(part, expected(IMAGES.astype(float), axis=(1, 2)), atol=1e-3)
     assert np.allclose(found[:, 12], (IMAGES[..., 0].astype(float) - IMAGES[..., 1]).mean(axis=(1, 2)), atol=1e-3)
 
@@ -75,7 +73,9 @@ def test_a_table_of_mixed_sizes_keeps_the_order(tmp_path: Path) -> None:
     found = features.table(store, at, features.colour, view=features.middle)
     expected = [10 * int(Path(store.path[i]).stem) for i in at]
     assert found[:, 0].tolist() == expected
-    assert features.views(store, at, features.corners).shape == features.views(store, at, features.thumbnail).shape == (4, 32, 32, 3)
+    assert (
+        features.views(store, at, features.corners).shape == features.views(store, at, features.thumbnail).shape == (4, 32, 32, 3)
+    )
 
 
 def test_corners_and_thumbnail_of_a_large_image() -> None:

@@ -42,7 +42,12 @@ def find_duplicates(store: Store, *, progress: Callable[[int, int], None] | None
     order = np.argsort(store.pixel_hash, kind="stable")
     edges = np.flatnonzero(store.pixel_hash[order][1:] != store.pixel_hash[order][:-1]) + 1
     groups = [tuple(sorted(part.tolist())) for part in np.split(order, edges) if len(part) > 1]
-    pairs = [Pair(group[i], group[j], "equal", "", 0.0) for group in groups for i in range(len(group)) for j in range(i + 1, len(group))]
+    pairs = [
+        Pair(group[i], group[j], "equal", "", 0.0)
+        for group in groups
+        for i in range(len(group))
+        for j in range(i + 1, len(group))
+    ]
     if progress:
         progress(len(store), len(store))
     return DuplicateReport(tuple(sorted(pairs, key=lambda pair: (pair.first, pair.second))), tuple(sorted(groups)))

@@ -80,7 +80,8 @@ def dct_energies(images: np.ndarray) -> np.ndarray:
     blocks = luma[:, : rows * _BLOCK, : columns * _BLOCK].reshape(-1, rows, _BLOCK, columns, _BLOCK).swapaxes(2, 3)
     basis = dct_basis()
     energies = ((basis @ blocks @ basis.T) ** 2).mean(axis=(1, 2)).reshape(len(images), -1)
-    return np.log(energies + _FAINT)
+    found: np.ndarray = np.log(energies + _FAINT)
+    return found
 
 
 def dct_basis() -> np.ndarray:
@@ -88,7 +89,8 @@ def dct_basis() -> np.ndarray:
     at = np.arange(_BLOCK)
     basis = np.cos(np.pi * at[:, None] * (2 * at[None] + 1) / (2 * _BLOCK)) * np.sqrt(2 / _BLOCK)
     basis[0] /= np.sqrt(2)
-    return basis.astype(np.float32)
+    found: np.ndarray = basis.astype(np.float32)
+    return found
 
 
 def corners_and_edges(images: np.ndarray) -> np.ndarray:

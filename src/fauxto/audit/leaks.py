@@ -45,7 +45,10 @@ def find_leaks(store: Store, duplicates: DuplicateReport) -> Leaks:
     """Sort pairs by what they mean."""
     part = store.split.tolist()
     label = store.label.tolist()
-    across, inside, contradicting, alike = [], [], [], []
+    across: list[Pair] = []
+    inside: list[Pair] = []
+    contradicting: list[Pair] = []
+    alike: list[Pair] = []
     for pair in duplicates.pairs:
         parts = {part[pair.first], part[pair.second]}
         if label[pair.first] != label[pair.second]:
@@ -56,7 +59,7 @@ def find_leaks(store: Store, duplicates: DuplicateReport) -> Leaks:
             inside.append(pair)
     across.sort(key=lambda pair: (pair.kind != EQUAL, pair.distance))
     known, equal = (_test_images(store, pairs) for pairs in (across, [pair for pair in across if pair.kind == EQUAL]))
-    return Leaks(known, equal, *map(tuple, (across, inside, contradicting, alike)), _group_images(store))
+    return Leaks(known, equal, tuple(across), tuple(inside), tuple(contradicting), tuple(alike), _group_images(store))
 
 
 def leak_findings(store: Store, leaks: Leaks) -> Iterator[Finding]:
@@ -120,7 +123,8 @@ def _inside(store: Store, pairs: Sequence[Pair]) -> Finding:
     has_no_parts = bool((store.split == "").all())
     extra = " These data have no parts of their own: a random split may put twins on two sides." if has_no_parts else ""
     return Finding(
-        "doubled", "warning" if share >= MANY_INSIDE or has_no_parts else "note", f"{_images(len(second), 'image')} more than once",
+        "doubled", "warning" if share >= MANY_INSIDE or has_no_parts else "note",
+        f"{_images(len(second), 'image')} more than once",
         f"{len(second):,} images ({100 * share:.2f} %) repeat another of the same part and label, in {len(pairs):,} pairs, "
         f"{n_near:,} of them nearly equal. They count more than once, in training and in a score.{extra}",
         f"Keep each picture once; {CLEAN}.",
@@ -143,7 +147,8 @@ def _varied(pairs: Sequence[Pair]) -> tuple[Pair, ...]:
 
 def _test_images(store: Store, pairs: Sequence[Pair]) -> Positions:
     images = _of_pairs(pairs)
-    return images[store.split[images] == "test"]
+    tested: Positions = images[store.split[images] == "test"]
+    return tested
 
 
 def _of_pairs(pairs: Sequence[Pair]) -> Positions:
@@ -153,7 +158,8 @@ def _of_pairs(pairs: Sequence[Pair]) -> Positions:
 def _group_images(store: Store) -> Positions:
     test = np.flatnonzero((store.split == "test") & (store.group != ""))
     known = store.group[((store.split == "train") | (store.split == "val")) & (store.group != "")]
-    return test[np.isin(store.group[test], known)]
+    known_test: Positions = test[np.isin(store.group[test], known)]
+    return known_test
 
 
 def _images(n: int, what: str) -> str:

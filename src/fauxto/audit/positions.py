@@ -24,8 +24,8 @@ class PositionMap:
     Attributes:
         mean_real: Float, shape (GRID, GRID, 3).
         mean_fake: Likewise.
-        effect: Float, shape (GRID, GRID); how far the classes differ there beyond what changes slowly over the picture: the larger
-            of the difference of means in standard deviations, and of half the logarithm of the ratio of variances.
+        effect: Float, shape (GRID, GRID); how far the classes differ there beyond what changes slowly over the picture: the
+            larger of the difference of means in standard deviations, and of half the logarithm of the ratio of variances.
         hits: Bool, shape (GRID, GRID); where that is both large and no chance.
     """
 

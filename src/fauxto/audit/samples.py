@@ -57,10 +57,10 @@ def draw_sample(store: Store, *, test: Positions | None = None, seed: int = 0, n
     wanted = own if test is None else test
     name = "the data's own test part" if np.array_equal(wanted, own) else "the detector's test part"
     rest = np.flatnonzero(~np.isin(cluster, cluster[wanted]))
-    drawn = [_balanced(store, part, n_images, rng) for part in (rest, wanted)]
-    if min(map(len, drawn)) < 2 * MIN_PER_CLASS:
-        drawn, name = [np.array([], np.int64)] * 2, ""
-    return Sample(cross, _folds(cluster[cross], store.is_fake[cross], rng), *drawn, test_name=name)
+    train, tested = (_balanced(store, part, n_images, rng) for part in (rest, wanted))
+    if min(len(train), len(tested)) < 2 * MIN_PER_CLASS:
+        train, tested, name = np.array([], np.int64), np.array([], np.int64), ""
+    return Sample(cross, _folds(cluster[cross], store.is_fake[cross], rng), train, tested, test_name=name)
 
 
 def _mean_pixels(store: Store) -> float:

@@ -89,7 +89,8 @@ def _parts(store: Store) -> Iterator[Finding]:
     if "test" not in parts or "train" not in parts:
         missing = "test" if "test" not in parts else "train"
         yield Finding(
-            "no-parts", "note", f"there is no {missing} part", f"The data's own parts are {', '.join(filter(None, parts.tolist()))}.",
+            "no-parts", "note", f"there is no {missing} part",
+            f"The data's own parts are {', '.join(filter(None, parts.tolist()))}.",
             "Use --split notebook for training, or name the parts in a manifest.", numbers,
         )  # fmt: skip
     if len(shares) > 1 and max(shares.values()) - min(shares.values()) > 0.2:
@@ -149,10 +150,10 @@ def _sizes(store: Store) -> Iterator[Finding]:
     kinds, counts = np.unique(sizes, axis=0, return_counts=True)
     if len(kinds) > 1:
         common = kinds[counts.argmax()].tolist()
+        least, most = sizes.min(axis=0), sizes.max(axis=0)
         yield Finding(
             "sizes", "note", f"images of {len(kinds):,} sizes",
-            f"From {sizes.min(axis=0)[0]} x {sizes.min(axis=0)[1]} to {sizes.max(axis=0)[0]} x {sizes.max(axis=0)[1]} pixels; the "
-            f"most frequent, {common[0]} x {common[1]}, is that of {100 * counts.max() / len(store):.1f} %. Whether the size "
+            f"From {least[0]} x {least[1]} to {most[0]} x {most[1]} pixels; the most frequent, {common[0]} x {common[1]}, is that of {100 * counts.max() / len(store):.1f} %. Whether the size "
             "tells real from fake stands in the table of shortcuts.",
             "Where a detector resizes, compare only images of one size.", {"n_sizes": len(kinds)},
         )  # fmt: skip

@@ -189,7 +189,9 @@ def _codes(words: np.ndarray) -> np.ndarray:
     return np.minimum(rank, _MAX_CODES)[number]
 
 
-def _pixels(feature: features.Feature, view: Callable[[np.ndarray], np.ndarray]) -> Callable[[Store, Facts, Positions], np.ndarray]:
+def _pixels(
+    feature: features.Feature, view: Callable[[np.ndarray], np.ndarray]
+) -> Callable[[Store, Facts, Positions], np.ndarray]:
     return lambda store, facts, at: features.table(store, at, feature, view=view)
 
 

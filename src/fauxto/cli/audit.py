@@ -120,7 +120,9 @@ def _print(report: AuditReport, page: Path) -> None:
     console = Console()
     console.print(Text(printable(f"{report.data}: {headline(report)}"), style="bold"))
     for found in report.findings:
-        console.print(Text(f"  {found.severity:<9} ", style=_COLOURS[found.severity]) + Text(printable(found.title), style="default"))
+        console.print(
+            Text(f"  {found.severity:<9} ", style=_COLOURS[found.severity]) + Text(printable(found.title), style="default")
+        )
     best = max(report.table, key=lambda shortcut: shortcut.headline.accuracy.value or 0.0, default=None)
     if best is not None:
         console.print(Text(f"best shortcut: {best.name}, {_score(best.headline)} ({report.measured_on})"))
