@@ -18,8 +18,8 @@ CLEARLY_ABOVE_CHANCE = 0.55
 BEYOND_CONTENT = 0.05
 _TODO = {
     FILE_SIZE: "Save all images again by one program with one setting.",
-    "image size": "Give both classes the same sizes, by cropping and never by resizing one of them; where a detector resizes, the "
-    "size leaves traces in the pixels.",
+    "image size": "Give both classes the same sizes, by cropping and never by resizing one of them; where a detector resizes, "
+    "the size leaves traces in the pixels.",
     "format and tables": "Save all images again by one program with one setting (same format, quality and subsampling).",
     "metadata": "Strip the metadata of all images, or never let a detector see the file.",
 }
@@ -72,10 +72,10 @@ def _container(shortcut: Shortcut) -> Finding:
 def _cast(cast: Cast) -> Finding:
     return Finding(
         "colour-cast", "shortcut", "one class has a colour cast",
-        f"What is grey in real images is not grey in fake ones: the most frequent tint differs by {cast.red:+d} grey levels in red "
-        f"and {cast.blue:+d} in blue, against green, whatever the pictures show.",
-        "Find the step that only one class went through (white balance, colour profile, a lossy conversion) and undo it, or treat "
-        "both classes alike.",
+        f"What is grey in real images is not grey in fake ones: the most frequent tint differs by {cast.red:+d} grey levels "
+        f"in red and {cast.blue:+d} in blue, against green, whatever the pictures show.",
+        "Find the step that only one class went through (white balance, colour profile, a lossy conversion) and undo it, or "
+        "treat both classes alike.",
         {"red": cast.red, "blue": cast.blue},
     )  # fmt: skip
 
@@ -84,11 +84,12 @@ def _stamp(where: str, found: PositionMap) -> Finding:
     left, top, right, bottom = found.box
     return Finding(
         "stamp", "shortcut", f"the classes differ at one place of {where}",
-        f"At {found.n_hits:,} of {GRID * GRID:,} places of {where}, columns {left} to {right - 1} and rows {top} to {bottom - 1} of a "
-        f"grid of {GRID} x {GRID}, real and fake differ by what does not follow from the pictures around it: a stamp, a logo, a "
-        "border, or what a crop left.",
+        f"At {found.n_hits:,} of {GRID * GRID:,} places of {where}, columns {left} to {right - 1} and rows {top} to {bottom - 1} "
+        f"of a grid of {GRID} x {GRID}, real and fake differ by what does not follow from the pictures around it: a stamp, a logo, "
+        "a border, or what a crop left.",
         "Look at the map. Crop the place away in both classes, or take the images before they were stamped.",
-        {"n_places": found.n_hits, "left": left, "top": top, "right": right, "bottom": bottom, "effect": float(found.effect.max())},
+        {"n_places": found.n_hits, "left": left, "top": top, "right": right, "bottom": bottom,
+         "effect": float(found.effect.max())},
         pictures=(map_picture(found),),
     )  # fmt: skip
 
@@ -98,8 +99,8 @@ def _content(told: Sequence[Shortcut]) -> Finding:
     rows = ", ".join(f"{shortcut.name} {_percent(shortcut.headline)} (AUC {_auc(shortcut.headline)})" for shortcut in told)
     return Finding(
         "simple-statistics", "warning", f"simple statistics tell {_percent(best.headline)} right",
-        f"Without seeing what a picture shows: {rows}. These are partly honest traces of a generator, partly the choice of pictures; "
-        "a detector is worth what it reaches beyond them.",
+        f"Without seeing what a picture shows: {rows}. These are partly honest traces of a generator, partly the choice of "
+        "pictures; a detector is worth what it reaches beyond them.",
         "Read every score against the best of these rows, and measure on other generators and after re-encoding before you "
         "believe it.",
         {shortcut.name: _numbers(shortcut.headline) for shortcut in told},

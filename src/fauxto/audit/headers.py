@@ -20,9 +20,9 @@ _MAX_KINDS = 12  # a file may name thousands of texts; the first few, by alphabe
 _MAX_PARTS = 10_000  # segments or chunks of one file; no camera or program writes as many before the pixels
 # Standard luminance table of the JPEG specification (ITU-T T.81, annex K.1), in zigzag order.
 _STANDARD = np.array([
-    16, 11, 12, 14, 12, 10, 16, 14, 13, 14, 18, 17, 16, 19, 24, 40, 26, 24, 22, 22, 24, 49, 35, 37, 29, 40, 58, 51, 61, 60, 57, 51,
-    56, 55, 64, 72, 92, 78, 64, 68, 87, 69, 55, 56, 80, 109, 81, 87, 95, 98, 103, 104, 103, 62, 77, 113, 121, 112, 100, 120, 92,
-    101, 103, 99,
+    16, 11, 12, 14, 12, 10, 16, 14, 13, 14, 18, 17, 16, 19, 24, 40, 26, 24, 22, 22, 24, 49, 35, 37, 29, 40, 58, 51, 61, 60, 57,
+    51, 56, 55, 64, 72, 92, 78, 64, 68, 87, 69, 55, 56, 80, 109, 81, 87, 95, 98, 103, 104, 103, 62, 77, 113, 121, 112, 100, 120,
+    92, 101, 103, 99,
 ])  # fmt: skip
 
 

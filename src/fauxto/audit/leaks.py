@@ -109,7 +109,8 @@ def _contradicting(store: Store, pairs: Sequence[Pair]) -> Finding:
     shown = tuple(pairs[:SHOWN_PAIRS])
     return Finding(
         "contradicting-labels", "warning", f"{_images(len(images), 'image')} with both labels",
-        f"{len(images):,} images have equal pixels and are called real in one place and fake in another. One of the two is wrong.",
+        f"{len(images):,} images have equal pixels and are called real in one place and fake in another. One of them "
+        "is wrong.",
         f"Mend the labels, or leave these images out; {CLEAN}.",
         {"n_images": len(images), "n_pairs": len(pairs)}, shown, _pictures(store, shown),
     )  # fmt: skip

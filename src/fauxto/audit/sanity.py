@@ -153,7 +153,8 @@ def _sizes(store: Store) -> Iterator[Finding]:
         least, most = sizes.min(axis=0), sizes.max(axis=0)
         yield Finding(
             "sizes", "note", f"images of {len(kinds):,} sizes",
-            f"From {least[0]} x {least[1]} to {most[0]} x {most[1]} pixels; the most frequent, {common[0]} x {common[1]}, is that of {100 * counts.max() / len(store):.1f} %. Whether the size "
-            "tells real from fake stands in the table of shortcuts.",
+            f"From {least[0]} x {least[1]} to {most[0]} x {most[1]} pixels; the most frequent, {common[0]} x {common[1]}, "
+            f"is that of {100 * counts.max() / len(store):.1f} %. Whether the size tells real from fake stands in the "
+            "table of shortcuts.",
             "Where a detector resizes, compare only images of one size.", {"n_sizes": len(kinds)},
         )  # fmt: skip
