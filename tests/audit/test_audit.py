@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from fauxto.audit import Answers, AuditReport, _against
+from fauxto.audit import Answers, AuditReport, _against, audit
 from fauxto.audit.duplicates import find_duplicates
 from fauxto.audit.findings import SEVERITIES, Finding, at_least, worst_first
-from fauxto.audit.leaks import find_leaks
+from fauxto.audit.leaks import find_leaks, known_outside
 from fauxto.audit.samples import draw_sample
-from fauxto.data.store import Store
+from fauxto.data.sources import Source, source_of
+from fauxto.data.store import Store, load_data
 
 
 def test_what_is_wrong_is_found_the_worst_first(report: AuditReport) -> None:
@@ -51,13 +54,16 @@ def test_the_detector_against_them(report: AuditReport) -> None:
 
 
 def test_a_detector_without_leaks_or_table(faulty: Store, report: AuditReport) -> None:
-    clean = np.setdiff1d(np.flatnonzero(faulty.split == "test"), find_leaks(faulty, find_duplicates(faulty)).known_test)
+    test = np.flatnonzero(faulty.split == "test")
+    known = find_leaks(faulty, find_duplicates(faulty)).known_test
+    assert known_outside(faulty, find_duplicates(faulty), test).tolist() == known.tolist()
+    clean = np.setdiff1d(test, known)
     answers = Answers("x", 0.5, clean, faulty.is_fake[clean].astype(float))
-    leaks, sample = find_leaks(faulty, find_duplicates(faulty)), draw_sample(faulty, test=clean)
-    found = _against(faulty, answers, leaks, sample, report.shortcuts, 0)
+    sample = draw_sample(faulty, test=clean)
+    found = _against(faulty, answers, known, sample, report.shortcuts, 0)
     assert found is not None
     assert (found.without_leaks, found.n_leaked) == (None, 0)
-    assert _against(faulty, answers, leaks, sample, (), 0) is None
+    assert _against(faulty, answers, known, sample, (), 0) is None
 
 
 def test_it_is_json(report: AuditReport) -> None:
@@ -65,6 +71,16 @@ def test_it_is_json(report: AuditReport) -> None:
     assert again["counts"] == report.counts
     assert again["findings"][0]["pairs"][0]["kind"] == "equal"
     assert again["detector"]["n_leaked"] == 3
+
+
+def test_one_class_and_few_images_are_told(tmp_path: Path) -> None:
+    (tmp_path / "data/fake/gan").mkdir(parents=True)
+    Image.new("RGB", (1, 1)).save(tmp_path / "data/fake/gan/1.png")
+    store = load_data(tmp_path / "data", cache=tmp_path / "cache")
+    answers = Answers("x", 0.5, np.arange(1), np.ones(1))
+    found = audit(source_of(tmp_path / "data", store.records), store, answers=answers)
+    assert [finding.kind for finding in found.findings] == ["one-class", "no-parts"]
+    assert (found.shortcuts, found.detector) == ((), None)
 
 
 def test_levels() -> None:
@@ -75,9 +91,6 @@ def test_levels() -> None:
 
 
 def test_the_same_seed_gives_the_same_report(faulty: Store, report: AuditReport) -> None:
-    from fauxto.audit import audit
-    from fauxto.data.sources import Source
-
     again = audit(
         Source(faulty.folder, "folder", faulty.records), faulty, data=report.data, command=report.command, date=report.date
     )

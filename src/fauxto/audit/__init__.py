@@ -16,7 +16,7 @@ from fauxto.audit.duplicates import find_duplicates
 from fauxto.audit.facts import read_facts
 from fauxto.audit.features import GRID, corners, thumbnail, views
 from fauxto.audit.findings import SEVERITIES, Finding, at_least, worst_first
-from fauxto.audit.leaks import Leaks, find_leaks, leak_findings
+from fauxto.audit.leaks import find_leaks, known_outside, leak_findings
 from fauxto.audit.positions import PositionMap, position_map
 from fauxto.audit.samples import MIN_PER_CLASS, Sample, draw_sample
 from fauxto.audit.sanity import sanity_findings
@@ -76,11 +76,12 @@ def audit(
             *sanity_findings(store, facts),
         ]
     )
+    known = np.union1d(known_outside(store, duplicates, answers.positions), leaks.group_test) if answers else np.array([])
     shown = {at for found in findings for pair in found.pairs for at in (pair.first, pair.second)}
     return AuditReport(
         data=data, note=note, info=describe(store), findings=findings, shortcuts=shortcuts,
         measured_on=look.sample.test_name or _CROSS,
-        detector=_against(store, answers, leaks, look.sample, shortcuts, seed) if answers else None,
+        detector=_against(store, answers, known, look.sample, shortcuts, seed) if answers else None,
         n_pairs=dict(Counter(pair.kind for pair in duplicates.pairs)), paths={at: str(store.path[at]) for at in sorted(shown)},
         seed=seed, command=command, date=date or datetime.now(timezone.utc).isoformat(timespec="seconds"),
         environment=environment_record(),
@@ -111,7 +112,7 @@ def _test_of(store: Store, answers: Answers | None) -> np.ndarray | None:
 
 
 def _against(
-    store: Store, answers: Answers, leaks: Leaks, sample: Sample, shortcuts: tuple[Shortcut, ...], seed: int
+    store: Store, answers: Answers, known: np.ndarray, sample: Sample, shortcuts: tuple[Shortcut, ...], seed: int
 ) -> Against | None:
     proper = [shortcut for shortcut in shortcuts if shortcut.kind != CONTROL]
     common = np.intersect1d(sample.test if sample.has_test else sample.cross, answers.positions)
@@ -122,7 +123,6 @@ def _against(
         rows = np.searchsorted(answers.positions, positions)
         return score(store.is_fake[positions], answers.p_fake[rows], threshold=answers.threshold, seed=seed)
 
-    known = np.union1d(leaks.known_test, leaks.group_test)
     clean = np.setdiff1d(answers.positions, known)
     n_leaked = len(answers.positions) - len(clean)
     on_sample = measured(common)

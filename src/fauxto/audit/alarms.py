@@ -85,8 +85,8 @@ def _stamp(where: str, found: PositionMap) -> Finding:
     return Finding(
         "stamp", "shortcut", f"the classes differ at one place of {where}",
         f"At {found.n_hits:,} of {GRID * GRID:,} places of {where}, columns {left} to {right - 1} and rows {top} to {bottom - 1} "
-        f"of a grid of {GRID} x {GRID}, real and fake differ by what does not follow from the pictures around it: a stamp, a logo, "
-        "a border, or what a crop left.",
+        f"of a grid of {GRID} x {GRID}, real and fake differ by what does not follow from the pictures around it: a stamp, a "
+        "logo, a border, or what a crop left.",
         "Look at the map. Crop the place away in both classes, or take the images before they were stamped.",
         {"n_places": found.n_hits, "left": left, "top": top, "right": right, "bottom": bottom,
          "effect": float(found.effect.max())},

@@ -62,6 +62,25 @@ def find_leaks(store: Store, duplicates: DuplicateReport) -> Leaks:
     return Leaks(known, equal, tuple(across), tuple(inside), tuple(contradicting), tuple(alike), _group_images(store))
 
 
+def known_outside(store: Store, duplicates: DuplicateReport, positions: Positions) -> Positions:
+    """Return those of ``positions`` that repeat, with the same label, an image which is not among them.
+
+    Args:
+        store: All images.
+        duplicates: As found in it.
+        positions: A test part.
+    """
+    inside = np.zeros(len(store), bool)
+    inside[positions] = True
+    label = store.label
+    known = {
+        first if inside[first] else second
+        for first, second in ((pair.first, pair.second) for pair in duplicates.pairs)
+        if inside[first] != inside[second] and label[first] == label[second]
+    }
+    return np.array(sorted(known), np.int64)
+
+
 def leak_findings(store: Store, leaks: Leaks) -> Iterator[Finding]:
     """Say what was found; nothing where nothing was."""
     n_test = int((store.split == "test").sum())
