@@ -37,8 +37,8 @@ class Against:
     Attributes:
         name: The detector's.
         whole: On all images that it was asked about.
-        without_leaks: Without the images that also stand outside of what it was asked about, by themselves or by their group; None
-            where there is none.
+        without_leaks: Without the images that also stand outside of what it was asked about, by themselves or by their group;
+            None where there is none.
         n_leaked: How many those are.
         sample: On the very images of the shortcuts, half of them fake.
         best_shortcut: Name of the one with the highest accuracy.

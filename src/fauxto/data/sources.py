@@ -124,7 +124,10 @@ def source_of(path: str | Path, records: tuple[ImageRecord, ...]) -> Source:
     root = locate(path)
     if is_manifest(root):
         return replace(open_source(root), records=records)
-    return Source(root, "folder" if root.is_dir() else archive_kind(root), records)
+    if root.is_dir():
+        return Source(root, "folder", records)
+    with damage_named(root):
+        return Source(root, archive_kind(root), records)
 
 
 def _named_by(manifest: Path) -> Source:
