@@ -40,8 +40,8 @@ def main() -> None:
     detectors = {name: Detector.load(folder) for name, folder in folders.items()}
     store = load_data(arguments.data)
     columns = record.official_columns(detectors, store)
-    found = measured(detectors, store, columns, n_resamples=arguments.resamples)
     best, plain = (list(record.by_name(some)) for some in (arguments.run, arguments.plain))
+    found = measured(detectors, store, columns, n_resamples=arguments.resamples, briefly=plain)
     twins = lossless.rows({name: detectors[name] for name in best}, store, arguments.lossless)
     rows = [*run_rows(found), *mean_rows(found)]
     result = {
@@ -75,9 +75,9 @@ def parsed() -> argparse.Namespace:
 
 
 def measured(
-    detectors: dict[str, Detector], store: Store, columns: dict[str, np.ndarray], *, n_resamples: int
+    detectors: dict[str, Detector], store: Store, columns: dict[str, np.ndarray], *, n_resamples: int, briefly: Iterable[str] = ()
 ) -> dict[str, dict[str, dict[str, Any]]]:
-    """Return run -> column -> perturbation -> numbers."""
+    """Return run -> column -> perturbation -> numbers; those to be measured briefly under the perturbations with a bar only."""
     test = columns[TEST]
     clean = store.batch(test)
     inside = {column: np.searchsorted(test, at) for column, at in columns.items()}
@@ -85,6 +85,8 @@ def measured(
     for kind in track([CLEAN, *STANDARD], description="perturbations"):
         pixels = cache(partial(perturbed, clean, kind, seed=SEED) if kind != CLEAN else lambda: clean)  # made once, if at all
         for name, detector in detectors.items():
+            if name in briefly and kind not in (CLEAN, *NAMED_BARS):
+                continue
             answers = record.answers_of(detector, pixels, f"{fingerprint(store, test)} {kind} {SEED}")
             for column, at in inside.items():
                 n = n_resamples if kind == CLEAN else n_resamples // 5
@@ -238,7 +240,8 @@ def draw(path: Path, rows: list[dict[str, Any]]) -> None:
                 points = [(x, row["accuracy"]) for x, kind in strengths for row in own
                           if row["perturbation"] == kind and row["run"].startswith("mean of ") == is_mean]  # fmt: skip
                 line = {"label": group} if is_mean else {"linestyle": "", "alpha": 0.5}
-                axes.plot(*zip(*points, strict=True), color=colour, marker=marker, markersize=5 if is_mean else 3, **line)
+                if points:
+                    axes.plot(*zip(*points, strict=True), color=colour, marker=marker, markersize=5 if is_mean else 3, **line)
             clean = [row["accuracy"] for row in own if row["perturbation"] == CLEAN and row["run"].startswith("mean of ")]
             axes.axhline(clean[0], color=colour, linewidth=0.8, linestyle=":")
         axes.set(title=family, xlabel=STRENGTHS.get(family, "strength"), ylabel="accuracy")

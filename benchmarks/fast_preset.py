@@ -2,8 +2,9 @@
 
 ``--go 3`` trains first, one run after another with seeds 0, 1, 2, into runs/fast-0 and so on; ``--set KEY=VALUE`` changes the
 preset, such as max_epochs=2 for a schedule that ends early, and is named in the folders. ``--run RUN`` reads a finished run,
-``--against RUN`` compares with one of the notebook preset, and with ``--go`` trains one epoch of that preset here, so that both
-are timed on one machine in one call. Writes results/fast_preset.json. Run it alone on the machine.
+``--against RUN`` compares with one of the notebook preset, or with results/notebook-official.json, which tells of one; with
+``--go`` it trains one epoch of that preset here, so that both are timed on one machine in one call. Writes
+results/fast_preset.json. Run it alone on the machine.
 
 The accuracy that counts is that of the validation part, epoch by epoch; no test image is looked at before a run is over, and the
 finished detector's test accuracy stands beside it. Time is wall time from the decoded data on: what a run took beside its epochs
@@ -52,7 +53,8 @@ def main() -> None:
     schedules = {name: of_schedule(some) for name, some in by_schedule.items()}
     result = {"schedules": schedules, "bars": bars(schedules), "runs": runs}
     if arguments.against:
-        notebook = about(arguments.against, store)
+        is_told = arguments.against.suffix == ".json"
+        notebook = told(arguments.against) if is_told else about(arguments.against, store)
         if arguments.go:
             notebook |= paced(notebook, one_notebook_epoch(store, arguments.out))
         result["notebook"] = notebook
@@ -64,7 +66,9 @@ def parsed() -> argparse.Namespace:
     """Return the command line's values."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, action="append", default=[], help="finished run; several times")
-    parser.add_argument("--against", type=Path, help="finished run of the notebook preset")
+    parser.add_argument(
+        "--against", type=Path, help="finished run of the notebook preset, or what notebook_preset.py wrote of one"
+    )
     parser.add_argument("--data", type=Path, required=True, help="the real CIFAKE")
     parser.add_argument("--go", type=int, default=0, help="train so many runs first")
     parser.add_argument("--out", type=Path, default=Path("runs"), help="where --go puts its run folders")
@@ -130,6 +134,20 @@ def about(folder: Path, store: Store) -> dict[str, Any]:
         "machine": {key: run["environment"].get(key) for key in ("processor", "n_cores", "commit")},
         "history": [{key: row[key] for key in ("epoch", "seconds", "validation_accuracy")} for row in history],
     }  # fmt: skip
+
+
+def told(path: Path) -> dict[str, Any]:
+    """Return of a notebook run what ``against`` and ``paced`` need, as benchmarks/notebook_preset.py wrote it down."""
+    written = json.loads(path.read_text(encoding="utf-8"))
+    history, best_epoch = written["history"], written["best_epoch"]
+    return {
+        "seed": written["config"]["seed"],
+        "best_epoch": best_epoch,
+        "final_validation_accuracy": history[best_epoch - 1]["validation_accuracy"],
+        "seconds_to_final": seconds_until(history, best_epoch),
+        "n_threads": written["config"]["n_threads"],
+        "told_by": path.name,
+    }
 
 
 def seconds_until(history: History, epoch: int) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import json
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -315,3 +316,15 @@ def test_a_table_by_generator(tmp_path: Path) -> None:
     whole = unseen.overall(table)
     assert (whole["n_generators"], whole["mean_roc_auc"], whole["lowest_auc"]) == (1, 0.5, {"new": 0.5})
     assert whole["reals"][f"{unseen.REAL} matched"]["fake"] == 0.25
+
+
+def test_what_was_written_of_a_notebook_run_can_stand_for_it(tmp_path):
+    history = [{"epoch": at, "validation_accuracy": 0.9 + at / 100, "seconds": 60.0} for at in (1, 2, 3)]
+    path = tmp_path / "told.json"
+    path.write_text(json.dumps({"history": history, "best_epoch": 2, "config": {"seed": 5, "n_threads": 1}}))
+    notebook = fast.told(path)
+    assert (notebook["final_validation_accuracy"], notebook["seconds_to_final"]) == (0.92, 120.0)
+    run = {"history": [{"epoch": 1, "seconds": 10.0, "validation_accuracy": 0.93}], "n_threads": 2}
+    found = fast.against(notebook, [run])
+    assert found["times_as_fast"]["median"] == 12.0
+    assert found["times_as_fast_per_core"] == 6.0

@@ -28,7 +28,7 @@ def p_fake_of_network(detector: Detector, store: Store, positions: np.ndarray) -
     network.load_state_dict({name: torch.from_numpy(value) for name, value in tensors.items()})
     with torch.no_grad():
         logits = network(torch.from_numpy(network_input(store, positions, detector.spec)))
-    return to_p_fake(logits.numpy(), temperature=detector.temperature)
+    return to_p_fake(logits.numpy(), temperature=detector.temperature, bias=detector.bias)
 
 
 def p_fake_of_command_line(

@@ -12,9 +12,10 @@ from sklearn.calibration import calibration_curve
 from sklearn.exceptions import UndefinedMetricWarning
 
 from fauxto import metrics
+from fauxto.calibration import log_loss
 from fauxto.errors import ScoreError
 from fauxto.metrics import Confusion, Interval
-from fauxto.metrics.intervals import _resampled_rankings, _resamples
+from fauxto.metrics.intervals import _resampled_ap, _resamples
 from fauxto.metrics.points import cells_of
 
 IS_FAKE = np.array([False, False, False, True, True])
@@ -185,14 +186,16 @@ def test_what_cannot_be_given_is_none_with_a_reason_and_never_zero(is_fake, p_fa
 
 
 def test_too_few_images_give_a_value_without_an_interval():
-    precision = metrics.all_metrics(np.array([False, True, True]), np.array([0.1, 0.2, 0.9]), threshold=0.5)["precision"]
-    assert precision.value == 1.0  # but in (2/3)^3 of the resamples nothing is called fake
-    assert precision.low is precision.high is None
-    assert "too few images" in precision.reason
+    found = metrics.all_metrics(np.array([False, True, True]), np.array([0.1, 0.2, 0.9]), threshold=0.5)
+    assert (found["precision"].low, found["precision"].high) == (metrics.wilson(1, 1).low, 1.0)
+    for name, said in (("roc_auc", "50 of each"), ("tpr_at_fpr1", "368"), ("average_precision", "too few")):
+        assert found[name].value is not None
+        assert found[name].low is found[name].high is None
+        assert said in found[name].reason
 
 
 def test_every_value_is_the_plain_function_and_lies_in_its_interval():
-    is_fake, p_fake = scores(1)
+    is_fake, p_fake = scores(1, n=800)
     found = metrics.all_metrics(is_fake, p_fake, threshold=0.5, n_resamples=200)
     for name, metric in found.items():
         assert metric.value == plain(name)(is_fake, p_fake)
@@ -210,42 +213,38 @@ def test_same_seed_same_intervals():
     assert first != other
 
 
-def test_resampled_rankings_are_scikit_learns_with_sample_weights():
+def test_resampled_average_precision_is_scikit_learns_with_sample_weights():
     is_fake, p_fake = scores(4, n=60, ties=True)
-    ours = _resampled_rankings(cells_of(is_fake, p_fake), 40, 9)
-    for row, drawn in zip(ours, _resamples(60, 40, 9), strict=True):
+    for value, drawn in zip(_resampled_ap(cells_of(is_fake, p_fake), 40, 9), _resamples(60, 40, 9), strict=True):
         weights = np.bincount(drawn, minlength=60)
-        expected = [metric(is_fake, p_fake, sample_weight=weights) for metric in (sk.roc_auc_score, sk.average_precision_score)]
-        expected.append(metrics.tpr_at_fpr(is_fake[drawn], p_fake[drawn], fpr=0.01))
-        np.testing.assert_allclose(row, expected, atol=1e-9)
+        assert value == pytest.approx(sk.average_precision_score(is_fake, p_fake, sample_weight=weights), abs=1e-9)
 
 
 def test_a_resample_of_one_class_only_counts_as_undefined():
-    rows = _resampled_rankings(cells_of(np.array([False, True]), np.array([0.1, 0.9])), 200, 0)
-    n_undefined = int(np.isnan(rows).all(axis=1).sum())
-    assert 60 < n_undefined < 140  # two draws from two images hit the same one half of the time
-    assert (rows[~np.isnan(rows[:, 0])] == 1).all()
+    values = _resampled_ap(cells_of(np.array([False, True]), np.array([0.1, 0.9])), 200, 0)
+    assert 60 < np.isnan(values).sum() < 140  # two draws from two images hit the same one half of the time
+    assert (values[~np.isnan(values)] == 1).all()
 
 
-def test_threshold_intervals_are_those_of_a_naive_bootstrap():
-    is_fake, p_fake = scores(5, n=300)
-    called, n_resamples = p_fake >= 0.5, 1500
+def test_threshold_intervals_are_nearly_those_of_a_naive_bootstrap():
+    is_fake, p_fake = scores(5, n=1000)
+    called, n_resamples = p_fake >= 0.5, 1000
     rng = np.random.default_rng(0)
     naive = {name: [] for name in ("accuracy", "precision", "recall", "f1", "balanced_accuracy")}
     for _ in range(n_resamples):
-        weights = np.bincount(rng.integers(300, size=300), minlength=300)
+        weights = np.bincount(rng.integers(1000, size=1000), minlength=1000)
         tp, fp, fn, tn = (
             weights[mask].sum() for mask in (is_fake & called, ~is_fake & called, is_fake & ~called, ~is_fake & ~called)
         )
-        naive["accuracy"].append((tp + tn) / 300)
+        naive["accuracy"].append((tp + tn) / 1000)
         naive["precision"].append(tp / (tp + fp))
         naive["recall"].append(tp / (tp + fn))
         naive["f1"].append(2 * tp / (2 * tp + fp + fn))
         naive["balanced_accuracy"].append((tp / (tp + fn) + tn / (tn + fp)) / 2)
-    ours = metrics.all_metrics(is_fake, p_fake, threshold=0.5, n_resamples=5000)
+    ours = metrics.all_metrics(is_fake, p_fake, threshold=0.5, n_resamples=10)
     for name, values in naive.items():
         width = ours[name].high - ours[name].low
-        assert (ours[name].low, ours[name].high) == pytest.approx(np.quantile(values, [0.025, 0.975]), abs=0.08 * width)
+        assert (ours[name].low, ours[name].high) == pytest.approx(np.quantile(values, [0.025, 0.975]), abs=0.1 * width)
 
 
 def test_confusion_intervals_hold_the_counts():
@@ -258,20 +257,43 @@ def test_confusion_intervals_hold_the_counts():
         assert (count.low, count.high) == pytest.approx(expected, abs=4)
 
 
-def test_intervals_cover_the_truth_about_as_often_as_they_claim():
-    from scipy.stats import norm
+EDGES = {
+    "one of each": ([False, True], [0.3, 0.7]),
+    "all one score": ([False, True, True, False, True], [0.5] * 5),
+    "every answer wrong": ([True, True, False], [0.0, 0.1, 1.0]),
+    "zeros and ones": ([False, True] * 6, [0.0, 1.0] * 5 + [1.0, 0.0]),
+    "one fake in a thousand": ([True] + [False] * 999, [0.6, *np.linspace(0, 1, 999)]),
+    "one real in a thousand": ([False] + [True] * 999, [0.6, *np.linspace(0, 1, 999)]),
+}
 
-    truth = {"accuracy": norm.cdf(0.75), "recall": norm.cdf(0.75), "roc_auc": norm.cdf(1.5 / np.sqrt(2))}
-    n_data_sets, rng = 160, np.random.default_rng(0)
-    hits = dict.fromkeys(truth, 0)
-    for seed in range(n_data_sets):
-        is_fake = rng.random(120) < 0.5
-        p_fake = norm.cdf(rng.normal(np.where(is_fake, 0.75, -0.75)))
-        found = metrics.all_metrics(is_fake, p_fake, threshold=0.5, n_resamples=150, seed=seed)
-        for name, value in truth.items():
-            hits[name] += found[name].low <= value <= found[name].high
-    for name, n_hits in hits.items():
-        assert 0.89 <= n_hits / n_data_sets <= 0.99, name
+
+@pytest.mark.parametrize("name", EDGES)
+def test_agrees_with_scikit_learn_at_the_edges(name):
+    is_fake, p_fake = (np.array(values) for values in EDGES[name])
+    for threshold in (0.0, 0.5, 1.0):
+        called = p_fake >= threshold
+        assert metrics.confusion(is_fake, p_fake, threshold=threshold) == tuple(sk.confusion_matrix(is_fake, called).ravel())
+        for metric, theirs in THRESHOLD_METRICS.items():
+            if metric != "precision" or called.any():
+                ours = getattr(metrics, metric)(is_fake, p_fake, threshold=threshold)
+                assert ours == pytest.approx(theirs(is_fake, called), abs=1e-9)
+    assert metrics.roc_auc(is_fake, p_fake) == pytest.approx(sk.roc_auc_score(is_fake, p_fake), abs=1e-9)
+    assert metrics.average_precision(is_fake, p_fake) == pytest.approx(sk.average_precision_score(is_fake, p_fake), abs=1e-9)
+    alarms, found, _ = sk.roc_curve(is_fake, p_fake, drop_intermediate=False)
+    assert metrics.tpr_at_fpr(is_fake, p_fake, fpr=0.01) == pytest.approx(found[alarms <= 0.01].max(), abs=1e-9)
+    assert metrics.brier_score(is_fake, p_fake) == pytest.approx(sk.brier_score_loss(is_fake, p_fake), abs=1e-9)
+    shares, said = calibration_curve(is_fake, p_fake, n_bins=15)
+    bins = metrics.reliability_bins(is_fake, p_fake)
+    np.testing.assert_allclose([item.share_fake.value for item in bins], shares, atol=1e-9)
+    np.testing.assert_allclose([item.mean_p_fake for item in bins], said, atol=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_log_loss_and_brier_score_agree_with_scikit_learn(seed):
+    is_fake, p_fake = scores(seed, ties=seed == 2)
+    assert metrics.brier_score(is_fake, p_fake) == pytest.approx(sk.brier_score_loss(is_fake, p_fake), abs=1e-9)
+    inside = np.clip(p_fake, 0.01, 0.99)
+    assert log_loss(is_fake, np.log(inside / (1 - inside))) == pytest.approx(sk.log_loss(is_fake, inside), abs=1e-9)
 
 
 def test_scikit_learn_says_zero_where_we_say_none():

@@ -24,7 +24,9 @@ EVIL = 'test/<script>alert("x")</script>&.jpg'
 FILES = [
     "confusion.png",
     "histogram.png",
+    "model-card.md",
     "precision_recall.png",
+    "prevalence.png",
     "reliability.png",
     "report.html",
     "report.json",
@@ -204,7 +206,7 @@ def test_the_headline_says_it_in_words(page):
 
 def test_every_figure_has_a_caption_with_n_threshold_and_command(page):
     captions = re.findall(r"<figcaption>(.*?)</figcaption>", page, re.DOTALL)
-    assert len(captions) == page.count("<figure ") == 6
+    assert len(captions) == page.count("<figure ") == 7
     assert all("60 images (30 real, 30 fake; test)" in caption and "fauxto evaluate small" in caption for caption in captions)
     assert sum("threshold 0.5" in caption or "p_fake 0.5" in caption for caption in captions) == 3
 
@@ -320,7 +322,7 @@ def test_the_page_fits_light_dark_phone_and_paper(page):
     for rule in ("prefers-color-scheme: dark", "@media print", "width=device-width", "max-width: 34rem"):
         assert rule in page
     drawings = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
-    assert len(drawings) == 8
+    assert len(drawings) == 9
     for drawing in drawings:
         assert not re.findall(r"(?:fill|stroke): #", drawing)  # every colour is the page's own
 

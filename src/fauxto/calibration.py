@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
@@ -12,6 +13,7 @@ from fauxto.errors import ScoreError
 from fauxto.metrics import Interval, check_scores, confusion, wilson
 from fauxto.vocabulary import OVER_ONE
 
+MAX_BIAS = 50.0  # in log-odds; with more, every answer would be the same
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
 # Operating points that are looked for: name -> highest false-alarm rate on validation, in percent.
 POINTS = {"fpr1": 1, "fpr5": 5}
@@ -28,18 +30,19 @@ def log_odds(p: np.ndarray | float) -> np.ndarray:
     return np.asarray(np.log(inside) - np.log1p(-inside))
 
 
-def to_p_fake(logits: np.ndarray, *, temperature: float) -> np.ndarray:
-    """Return probabilities for logits.
+def to_p_fake(logits: np.ndarray, *, temperature: float, bias: float = 0.0) -> np.ndarray:
+    """Return probabilities for logits: sigmoid(logit / temperature + bias).
 
     Args:
         logits: Float, any shape.
         temperature: Above 0; 1 changes nothing.
+        bias: In log-odds; 0 changes nothing (``fauxto calibrate`` fits one).
 
     Returns:
         float64 in [0, 1], same shape.
 
     Raises:
-        ScoreError: The temperature is not above 0, or a logit is NaN.
+        ScoreError: The temperature is not above 0, the bias is not finite, or a logit is NaN.
 
     Example:
         >>> to_p_fake(np.array([0.0, 800.0, -800.0]), temperature=1.0).tolist()
@@ -47,11 +50,28 @@ def to_p_fake(logits: np.ndarray, *, temperature: float) -> np.ndarray:
     """
     if not temperature > 0:
         raise ScoreError(f"the temperature must be above 0, got {temperature}: calibrate again")
-    scaled = np.asarray(logits, np.float64) / temperature
+    if not math.isfinite(bias):
+        raise ScoreError(f"the bias must be a finite number, got {bias}: calibrate again")
+    scaled = np.asarray(logits, np.float64) / temperature + bias
     if np.isnan(scaled).any():
         raise ScoreError("a logit is not a number: the detector is damaged or was trained badly, train again")
     small = np.exp(-np.abs(scaled))
     return np.where(scaled >= 0, 1 / (1 + small), small / (1 + small))
+
+
+def is_possible(calibration: Mapping[str, Any]) -> bool:
+    """Return whether a card's calibration can be: temperature, and bias and share of fakes where it has them.
+
+    Raises:
+        KeyError, TypeError, ValueError, AttributeError: A value is missing or no number.
+
+    Example:
+        >>> is_possible({"temperature": 0.5}), is_possible({"temperature": 0.5, "bias": 1e9})
+        (True, False)
+    """
+    temperature, bias = float(calibration["temperature"]), float(calibration.get("bias", 0.0))
+    share = float(calibration.get("prevalence", 0.5))
+    return 0 < temperature < math.inf and abs(bias) <= MAX_BIAS and 0 < share < 1
 
 
 def fit_temperature(is_fake: np.ndarray, logits: np.ndarray) -> float:

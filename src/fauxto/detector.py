@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from fauxto.calibration import log_odds, to_p_fake
+from fauxto.calibration import is_possible, log_odds, to_p_fake
 from fauxto.checkpoint import CARD, MODEL, read_card
 from fauxto.errors import DetectorError, ImageError
 from fauxto.images import ImageLike, to_pixels
@@ -42,6 +42,7 @@ class Detector:
         folder: Where it lies.
         card: What it was trained on, its scope, thresholds and metrics.
         operating_point: Name of the card's operating point that decides; "" for the card's own threshold and unsure range.
+        n_threads: How many cores one answer may use; 0 is all of them.
 
     Example:
         >>> from fauxto import Detector
@@ -53,6 +54,7 @@ class Detector:
     folder: Path
     card: dict[str, Any]
     operating_point: str = ""
+    n_threads: int = 0
 
     @staticmethod
     def load(where: str | Path | None = None) -> Detector:
@@ -109,10 +111,15 @@ class Detector:
         """Logits are divided by it before they become probabilities."""
         return float(self.card["calibration"]["temperature"])
 
-    @property
+    @cached_property
+    def bias(self) -> float:
+        """Added to the log-odds of a logit; 0 unless the detector was calibrated anew (``fauxto calibrate``)."""
+        return float(self.card["calibration"].get("bias", 0.0))
+
+    @cached_property
     def certain_logit(self) -> float:
-        """Further from 0 than this, an answer is certain, and a mirrored detector does not ask about the mirror image."""
-        return self.temperature * float(log_odds(CERTAIN))
+        """Further from 0 than this, the mirror image is not asked about; it stays when a detector is calibrated anew."""
+        return float(self.card["calibration"].get("certain_logit", self.temperature * float(log_odds(CERTAIN))))
 
     def predict(self, images: Iterable[ImageLike]) -> list[Prediction]:
         """Answer for every image.
@@ -163,7 +170,7 @@ class Detector:
 
     def p_fake(self, logits: np.ndarray) -> np.ndarray:
         """Return calibrated probabilities for logits: float64, same shape."""
-        return to_p_fake(logits, temperature=self.temperature)
+        return to_p_fake(logits, temperature=self.temperature, bias=self.bias)
 
     def evidence(self, image: ImageLike) -> np.ndarray:
         """Return the map of local evidence behind the logit: float32, shape (h, w); its mean is the logit.
@@ -247,12 +254,13 @@ class Detector:
 
     @cached_property
     def _session(self) -> Any:
-        return open_session(self.folder, self.card)
+        return open_session(self.folder, self.card, n_threads=self.n_threads)
 
     def _check_card(self) -> None:
         try:
             is_sound = (
-                0 < self.temperature < math.inf
+                is_possible(self.card["calibration"])
+                and 0 <= self.certain_logit < math.inf
                 and self.spec.size > 0
                 and isinstance(self.card["name"], str)
                 and all(isinstance(self.card[key], dict) for key in ("trained_on", "model"))

@@ -12,7 +12,7 @@ from fauxto.checkpoint import trainings
 from fauxto.config import TrainConfig, from_mapping
 from fauxto.data.splits import Positions, Split, fingerprint, make_split
 from fauxto.data.store import Store
-from fauxto.errors import DataError, ImageError
+from fauxto.errors import DataError, ImageError, ScoreError
 from fauxto.metrics import all_metrics, confusion_intervals, reliability_bins, wilson
 from fauxto.report import Column, GeneratorRow, ImageScores, Mistake, Report, count_verdicts, measure_points
 from fauxto.runs import environment_record
@@ -38,6 +38,7 @@ def evaluate(
     note: str = "",
     command: str = "",
     date: str = "",
+    prevalence: float | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Report:
     """Measure a detector.
@@ -57,11 +58,15 @@ def evaluate(
         note: A sentence about these images that must not be missed; what the card says of its own data, if these are they.
         command: What the user typed.
         date: When, in ISO 8601; now by default.
+        prevalence: The user's own share of fakes, in [0, 1]: what a verdict is worth there is said too.
         progress: Called with (done, total) images.
 
     Raises:
         DataError: There is no column, or one is empty, or holds a position twice or outside of the store.
+        ScoreError: The prevalence lies outside [0, 1].
     """
+    if prevalence is not None and not 0 <= prevalence <= 1:
+        raise ScoreError(f"the share of fakes must lie in [0, 1], got {prevalence}: 0.01 is one in a hundred")
     members = _check_columns(columns, n_images=len(store))
     scores = _scores(detector, store, members, progress)
     bootstrap = {"threshold": detector.threshold, "n_resamples": n_resamples, "seed": seed, "level": level}
@@ -73,7 +78,7 @@ def evaluate(
         note=note or _note_of(detector.card, store), threshold=detector.threshold, operating_point=detector.operating_point,
         columns=measured, scores=scores, mistakes=_mistakes(store, members, scores),
         caveats=_caveats(detector.card, store, scores) + _broken_promises(measured[0]),
-        level=level, n_resamples=n_resamples, seed=seed, command=command,
+        level=level, n_resamples=n_resamples, seed=seed, command=command, prevalence=prevalence,
         date=date or datetime.now(timezone.utc).isoformat(timespec="seconds"), environment=environment_record(),
     )  # fmt: skip
 
@@ -222,6 +227,7 @@ def _caveats(card: Mapping[str, Any], store: Store, scores: ImageScores) -> tupl
         )
         if trained_on.get("note"):
             found.append(f"Of its training data the detector's card says: {trained_on['note']}.")
+    found += _calibrated_here(card, store)
     n_unsure = int((scores.verdict == Verdict.UNSURE.value).sum())
     if n_unsure:
         found.append(
@@ -231,6 +237,23 @@ def _caveats(card: Mapping[str, Any], store: Store, scores: ImageScores) -> tupl
     if store.broken:
         found.append(f"{len(store.broken):,} unreadable images were left out.")
     return tuple(found)
+
+
+def _calibrated_here(card: Mapping[str, Any], store: Store) -> list[str]:
+    """Say how many of these images also calibrated the detector (``fauxto calibrate``), which makes the numbers too good."""
+    calibration = card.get("calibration")
+    sample = calibration.get("sample") if isinstance(calibration, Mapping) else None
+    hashes = sample.get("pixel_hashes") if isinstance(sample, Mapping) else None
+    if not isinstance(hashes, list):
+        return []
+    known = np.array([each.encode("ascii", "replace") for each in hashes if isinstance(each, str)], "S16")
+    n_known = int(np.isin(store.pixel_hash.astype("S16"), known).sum())
+    if not n_known:
+        return []
+    return [
+        f"{n_known:,} of the {len(store):,} images of these data also calibrated this detector (fauxto calibrate): what is "
+        "measured on them is too good. Measure it on others."
+    ]
 
 
 def _broken_promises(column: Column) -> tuple[str, ...]:

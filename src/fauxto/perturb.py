@@ -54,21 +54,22 @@ RngOf = Callable[[int], np.random.Generator]  # position of an image -> where it
 Apply = Callable[[np.ndarray, np.ndarray, RngOf], np.ndarray]  # uint8 (n, h, w, 3), severities (n,) -> uint8 (n, h, w, 3)
 
 
-def perturbed(images: np.ndarray, name: str, *, seed: int = 0) -> np.ndarray:
+def perturbed(images: np.ndarray, name: str, *, seed: int = 0, first: int = 0) -> np.ndarray:
     """Return images as they look after a named perturbation.
 
-    The result of image i depends on its pixels, ``name``, ``seed`` and i only, not on the images beside it.
+    The result of image i depends on its pixels, ``name``, ``seed`` and ``first + i`` only, not on the images beside it.
 
     Args:
         images: uint8, shape (n, h, w, 3), any h and w from 1.
         name: Kind and severity such as "jpeg-40" or "blur-0.6", or several joined with "+", applied from left to right.
         seed: At least 0; decides the noise and, for the kinds in "_any", kernel and place. The others have no randomness.
+        first: Position of the first image in a set that is perturbed in parts, at least 0.
 
     Returns:
         uint8, shape (n, h, w, 3); a new array.
 
     Raises:
-        ConfigError: The kind is unknown, or the severity or the seed impossible.
+        ConfigError: The kind is unknown, or the severity, the seed or the position impossible.
         UsageError: The images are not a batch of 8-bit RGB images, or too large for the codec.
 
     Example:
@@ -78,15 +79,14 @@ def perturbed(images: np.ndarray, name: str, *, seed: int = 0) -> np.ndarray:
     """
     todo = steps(name)
     _check_images(images)
-    if type(seed) is not int or seed < 0:
-        raise ConfigError(f"the seed must be a whole number of at least 0, got {seed!r}")
+    if type(seed) is not int or type(first) is not int or min(seed, first) < 0:
+        raise ConfigError(f"seed and first position must be whole numbers of at least 0, got {seed!r} and {first!r}")
     result = np.array(images, order="C")
     at_once = max(1, _PIXELS_AT_ONCE // (images.shape[1] * images.shape[2]))
     for start in range(0, len(images), at_once):
         part = result[start : start + at_once]
         for position, (kind, severity) in enumerate(todo):
-            rng_of = _seeded(seed, name, position, start)
-            part[:] = KINDS[kind][0](part, np.full(len(part), severity), rng_of)
+            part[:] = KINDS[kind][0](part, np.full(len(part), severity), _seeded(seed, name, position, first + start))
     return result
 
 

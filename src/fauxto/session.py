@@ -14,8 +14,13 @@ from fauxto.errors import DetectorError
 _N_AXES = {"logit": 1, "evidence": 3}
 
 
-def open_session(folder: Path, card: Mapping[str, Any]) -> Any:
+def open_session(folder: Path, card: Mapping[str, Any], *, n_threads: int = 0) -> Any:
     """Return an ``onnxruntime.InferenceSession`` that takes ``images`` and gives ``logit`` and ``evidence``.
+
+    Args:
+        folder: The detector's.
+        card: The detector's.
+        n_threads: How many cores one answer may use; 0 is all of them.
 
     Raises:
         DetectorError: The model has another checksum than the card says, cannot be loaded, or has other inputs or outputs.
@@ -23,8 +28,10 @@ def open_session(folder: Path, card: Mapping[str, Any]) -> Any:
     import onnxruntime
 
     path = verified(folder, card, MODEL)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = n_threads
     try:
-        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         names = {output.name for output in session.get_outputs()}
     except Exception as error:  # ONNX Runtime raises its own, undocumented classes
         raise DetectorError(f"{path} cannot be loaded ({error}): train or copy the detector again") from error

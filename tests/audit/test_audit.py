@@ -15,6 +15,7 @@ from fauxto.audit.duplicates import find_duplicates
 from fauxto.audit.findings import SEVERITIES, Finding, at_least, worst_first
 from fauxto.audit.leaks import find_leaks, known_outside
 from fauxto.audit.samples import draw_sample
+from fauxto.audit.twins import Twins
 from fauxto.data.sources import Source, source_of
 from fauxto.data.store import Store, load_data
 
@@ -55,8 +56,9 @@ def test_the_detector_against_them(report: AuditReport) -> None:
 
 def test_a_detector_without_leaks_or_table(faulty: Store, report: AuditReport) -> None:
     test = np.flatnonzero(faulty.split == "test")
-    known = find_leaks(faulty, find_duplicates(faulty)).known_test
-    assert known_outside(faulty, find_duplicates(faulty), test).tolist() == known.tolist()
+    twins = Twins(faulty, find_duplicates(faulty).pairs)
+    known = find_leaks(faulty, twins).known_test
+    assert known_outside(faulty, twins, test).tolist() == known.tolist()
     clean = np.setdiff1d(test, known)
     answers = Answers("x", 0.5, clean, faulty.is_fake[clean].astype(float))
     sample = draw_sample(faulty, test=clean)

@@ -13,6 +13,7 @@ from PIL import Image
 from fauxto.audit.cleaning import clean, write_manifest
 from fauxto.audit.duplicates import Pair, find_duplicates
 from fauxto.audit.leaks import find_leaks, leak_findings
+from fauxto.audit.twins import Twins
 from fauxto.data.sources import source_of
 from fauxto.data.store import Store, load_data
 from fauxto.errors import DataError
@@ -68,10 +69,25 @@ def test_near_pairs_of_two_labels_stay(store: Store) -> None:
 
 
 def test_a_chain_keeps_what_repeats_nothing_that_stays(store: Store) -> None:
-    # a (test) ~ b (train) ~ j (train): b goes for a, and then j repeats nothing
-    gone = {item.path for item in clean(store, [Pair(0, 1, "near", "", 1.0), Pair(1, 9, "near", "", 1.0)]).left_out}
-    assert "b.png" in gone
-    assert "j.png" not in gone
+    # i (test) ~ d = e (train) ~ k (train): d and e go for i, and then k repeats nothing
+    gone = {item.path for item in clean(store, [Pair(3, 8, "near", "", 0.1), Pair(3, 10, "near", "", 0.1)]).left_out}
+    assert {"d.png", "e.png"} <= gone
+    assert "k.png" not in gone
+
+
+def test_every_copy_of_a_test_image_goes_also_where_train_has_the_first(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    lines = ["path,label,split"]
+    for name, value, split in (("1", 1, "train"), ("2", 1, "train"), ("3", 1, "test"), ("4", 2, "train"), ("5", 3, "train")):
+        Image.new("RGB", (4, 4), (value, 0, 0)).save(tmp_path / f"data/{name}.png")
+        lines.append(f"{name}.png,{'fake' if value == 3 else 'real'},{split}")
+    (tmp_path / "data/manifest.csv").write_text("\n".join(lines) + "\n")
+    store = load_data(tmp_path / "data", cache=tmp_path / "cache")
+    found = clean(store, [Pair(0, 3, "near", "", 0.1)])  # the finder gives near pairs of first copies only
+    assert {item.path: item.twin for item in found.left_out} == {"1.png": "3.png", "2.png": "3.png", "4.png": "3.png"}
+    leaks = find_leaks(store, Twins(store, [Pair(0, 3, "near", "", 0.1)]))
+    assert leaks.known_test.tolist() == leaks.known_equal.tolist() == [2]
+    assert [(pair.first, pair.second) for pair in leaks.inside] == [(0, 1), (0, 3)]
 
 
 def test_the_manifest_reads_back_and_has_no_leak(folder: Path, store: Store, tmp_path: Path) -> None:
@@ -82,7 +98,7 @@ def test_the_manifest_reads_back_and_has_no_leak(folder: Path, store: Store, tmp
     assert again.path.tolist() == store.path[found.kept].tolist()
     for name in ("label", "group", "split", "generator", "pixel_hash"):
         assert np.array_equal(getattr(again, name), getattr(store, name)[found.kept])
-    leaks = find_leaks(again, find_duplicates(again))
+    leaks = find_leaks(again, Twins(again, find_duplicates(again).pairs))
     assert list(leak_findings(again, leaks)) == []
     with listed.open(newline="") as stream:
         rows = list(csv.DictReader(stream))

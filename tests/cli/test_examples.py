@@ -14,7 +14,7 @@ from fauxto import Detector
 from fauxto.config import preset
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-VERBS = ("data", "audit", "train", "evaluate", "explain", "check")
+VERBS = ("data", "audit", "train", "evaluate", "compare", "calibrate", "explain", "check")
 
 
 def run_example(name: str, monkeypatch: pytest.MonkeyPatch, *words: object) -> None:
@@ -49,6 +49,23 @@ def test_evaluate(
     run_example("evaluate", monkeypatch, run_folder, image_folder, tmp_path / "report")
     assert "test: accuracy 0." in capsys.readouterr().out.replace("accuracy 1.", "accuracy 0.")
     assert (tmp_path / "report" / "report.html").is_file()
+
+
+def test_compare(image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    paths = sorted(path.relative_to(image_folder).as_posix() for path in image_folder.rglob("test/*/*.jpg"))
+    lines = [f"{path},{0.9 if 'FAKE' in path else 0.1}" for path in paths]
+    (tmp_path / "theirs.csv").write_text("\n".join(["path,p_fake", *lines]))
+    run_example("compare", monkeypatch, "cifake", tmp_path / "theirs.csv", image_folder, tmp_path / "out")
+    assert "cifake - theirs: accuracy " in capsys.readouterr().out
+    assert (tmp_path / "out" / "compare.html").is_file()
+
+
+def test_calibrate(
+    image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_example("calibrate", monkeypatch, "cifake", image_folder, tmp_path / "mine")
+    assert "temperature and bias (Platt 1999): temperature " in capsys.readouterr().out
+    assert Detector.load(tmp_path / "mine").card["calibration"]["sample"]["n"] == 64
 
 
 def test_explain(

@@ -89,6 +89,19 @@ def test_an_operating_point_is_measured_and_named(
         assert re.search(rf"{label} +│ +{share}.00 %", out)
 
 
+def test_the_users_own_share_of_fakes_is_said(
+    run: Run, with_points: Path, image_folder: Path, tmp_path: Path, write_report: mock.Mock
+) -> None:
+    words = ("evaluate", with_points, "--data", image_folder, "--n-resamples", 100, "--out")
+    code, out, _ = run(*words, tmp_path / "a", "--prevalence", "0.02")
+    assert code == 0
+    assert write_report.call_args.args[0].prevalence == 0.02
+    assert "At fpr5, p_fake ≥ 0, with 2 % fakes: of the images called fake, 2.00 %" in " ".join(out.split())
+    for wrong in ("2", "nan", "-1"):
+        assert run(*words, tmp_path / "b", "--prevalence", wrong)[0] == 2
+        assert not (tmp_path / "b").exists()
+
+
 def test_an_operating_point_that_is_not_on_the_card_is_refused_before_anything_is_done(
     run: Run, with_points: Path, tmp_path: Path
 ) -> None:

@@ -21,6 +21,7 @@ from fauxto.audit.positions import PositionMap, position_map
 from fauxto.audit.samples import MIN_PER_CLASS, Sample, draw_sample
 from fauxto.audit.sanity import sanity_findings
 from fauxto.audit.shortcuts import CONTROL, Score, Shortcut, measure_shortcuts, score
+from fauxto.audit.twins import Twins
 from fauxto.data.info import describe
 from fauxto.data.sources import Source
 from fauxto.data.store import Store
@@ -62,9 +63,10 @@ def audit(
         MissingExtraError: scikit-learn is not installed.
     """
     tell = progress or (lambda step, done, total: None)
-    duplicates = find_duplicates(store, progress=lambda done, total: tell("looking for duplicates", done, total))
+    duplicates = find_duplicates(store, progress=tell)
     facts = read_facts(source, store, progress=lambda done, total: tell("reading headers", done, total))
-    leaks = find_leaks(store, duplicates)
+    twins = Twins(store, duplicates.pairs)
+    leaks = find_leaks(store, twins)
     look = _look(store, _test_of(store, answers), seed)
     shortcuts = measure_shortcuts(
         store, facts, look.sample, seed=seed, progress=lambda done, total: tell("measuring shortcuts", done, total)
@@ -76,7 +78,7 @@ def audit(
             *sanity_findings(store, facts),
         ]
     )
-    known = np.union1d(known_outside(store, duplicates, answers.positions), leaks.group_test) if answers else np.array([])
+    known = np.union1d(known_outside(store, twins, answers.positions), leaks.group_test) if answers else np.array([])
     shown = {at for found in findings for pair in found.pairs for at in (pair.first, pair.second)}
     return AuditReport(
         data=data, note=note, info=describe(store), findings=findings, shortcuts=shortcuts,

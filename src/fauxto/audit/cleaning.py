@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from fauxto.audit.duplicates import Pair
-from fauxto.audit.leaks import EQUAL
+from fauxto.audit.twins import EQUAL, Shown, Twins
 from fauxto.data.layouts import safe_name
 from fauxto.data.sources import Source
 from fauxto.data.splits import Positions
@@ -79,17 +79,15 @@ def clean(store: Store, pairs: Sequence[Pair], *, equal_only: bool = False) -> C
         DataError: Nothing would stay of a class.
     """
     out: dict[int, LeftOut] = {}
-    for pair in pairs:
-        if pair.kind == EQUAL and store.label[pair.first] != store.label[pair.second]:
-            for at, twin in ((pair.first, pair.second), (pair.second, pair.first)):
-                out.setdefault(at, _left(store, at, CONTRADICTS, twin, pair))
+    twins = Twins(store, () if equal_only else pairs)
+    for at, twin in twins.contradicting.items():
+        out[at] = LeftOut(str(store.path[at]), CONTRADICTS, str(store.path[twin]), EQUAL)
     for at in _of_test_groups(store).tolist():
         out.setdefault(at, LeftOut(str(store.path[at]), GROUP))
     for at, path in enumerate(store.path.tolist()):
         if not _is_writable(path):
             out[at] = LeftOut(path, UNWRITABLE)
-    wanted = [pair for pair in pairs if pair.kind == EQUAL or not equal_only]
-    _leave_twins(store, [pair for pair in wanted if store.label[pair.first] == store.label[pair.second]], out)
+    _leave_twins(store, twins, out)
     kept = np.setdiff1d(np.arange(len(store)), list(out))
     if not len(kept) or len(np.unique(store.label[kept])) < len(np.unique(store.label)):
         raise DataError("nothing would stay of a class: look at the audit before cleaning, the labels contradict each other")
@@ -122,25 +120,20 @@ def write_manifest(source: Source, store: Store, cleaning: Cleaning, out: Path) 
     return listed
 
 
-def _leave_twins(store: Store, pairs: Sequence[Pair], out: dict[int, LeftOut]) -> None:
+def _leave_twins(store: Store, twins: Twins, out: dict[int, LeftOut]) -> None:
     """Go through the images, those of test first; one goes if it repeats one that stays."""
-    twins: dict[int, list[Pair]] = {}
-    for pair in pairs:
-        twins.setdefault(pair.first, []).append(pair)
-        twins.setdefault(pair.second, []).append(pair)
     rank = [_RANK.get(part, 2) for part in store.split.tolist()]
-    stays: set[int] = set()
-    for at in sorted(twins, key=lambda at: (rank[at], at)):
+    stays: Shown = {}
+    for at in sorted(range(len(store)), key=lambda at: rank[at]):
         if at in out:
             continue
-        for pair in twins[at]:
-            twin = pair.second if pair.first == at else pair.first
-            if twin in stays:
-                reason = DOUBLED if store.split[twin] == store.split[at] else {0: IN_TEST, 1: IN_VAL}.get(rank[twin], DOUBLED)
-                out[at] = _left(store, at, reason, twin, pair)
-                break
-        else:
-            stays.add(at)
+        pair = twins.find(at, stays)
+        if pair is None:
+            twins.add(stays, at)
+            continue
+        twin = pair.second if pair.first == at else pair.first
+        reason = DOUBLED if store.split[twin] == store.split[at] else {0: IN_TEST, 1: IN_VAL}.get(rank[twin], DOUBLED)
+        out[at] = _left(store, at, reason, twin, pair)
 
 
 def _left(store: Store, at: int, reason: str, twin: int, pair: Pair) -> LeftOut:

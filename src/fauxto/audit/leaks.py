@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fauxto.audit.duplicates import DuplicateReport, Pair, pair_sheet
+from fauxto.audit.duplicates import Pair
 from fauxto.audit.findings import Finding
+from fauxto.audit.pairs import pair_sheet
+from fauxto.audit.twins import EQUAL, Shown, Twins
 from fauxto.data.splits import Positions
 from fauxto.data.store import Store
 
-EQUAL = "equal"
 SHOWN_PAIRS = 8
 CLEAN = "'fauxto data clean' writes a manifest without them; nothing is deleted"
 MANY_INSIDE = 0.01  # share of images that are doubled inside a part, from which on it is more than a note
@@ -25,9 +26,10 @@ class Leaks:
     Attributes:
         known_test: Test images that stand, with the same label, in the data's own training or validation part.
         known_equal: Those of them whose pixels are equal.
-        across: The pairs behind ``known_test``.
-        inside: Pairs of one label inside one part.
-        contradicting: Pairs of equal pixels and different labels.
+        across: One pair for each of ``known_test``.
+        inside: One pair for each image that repeats an earlier one of its part and label.
+        contradicting: Pairs of equal pixels and different labels, to show.
+        n_contradicting: How many images have equal pixels under the other label.
         alike: Pairs of different labels that are near, but not equal.
         group_test: Test images whose named group also stands in the training or validation part.
     """
@@ -37,48 +39,48 @@ class Leaks:
     across: tuple[Pair, ...]
     inside: tuple[Pair, ...]
     contradicting: tuple[Pair, ...]
+    n_contradicting: int
     alike: tuple[Pair, ...]
     group_test: Positions
 
 
-def find_leaks(store: Store, duplicates: DuplicateReport) -> Leaks:
-    """Sort pairs by what they mean."""
+def find_leaks(store: Store, twins: Twins) -> Leaks:
+    """Say what the twins mean for the parts and labels of the data."""
     part = store.split.tolist()
-    label = store.label.tolist()
-    across: list[Pair] = []
-    inside: list[Pair] = []
-    contradicting: list[Pair] = []
-    alike: list[Pair] = []
-    for pair in duplicates.pairs:
-        parts = {part[pair.first], part[pair.second]}
-        if label[pair.first] != label[pair.second]:
-            (contradicting if pair.kind == EQUAL else alike).append(pair)
-        elif len(parts) == 2 and "test" in parts:
-            across.append(pair)
-        elif len(parts) == 1:
-            inside.append(pair)
-    across.sort(key=lambda pair: (pair.kind != EQUAL, pair.distance))
-    known, equal = (_test_images(store, pairs) for pairs in (across, [pair for pair in across if pair.kind == EQUAL]))
-    return Leaks(known, equal, tuple(across), tuple(inside), tuple(contradicting), tuple(alike), _group_images(store))
+    trained = twins.all_of(at for at, split in enumerate(part) if split in ("train", "val"))
+    known = {at: pair for at, split in enumerate(part) if split == "test" and (pair := twins.find(at, trained)) is not None}
+    equal = [at for at, pair in known.items() if pair.kind == EQUAL]
+    wrong = [Pair(at, twin, EQUAL, "", 0.0) for at, twin in twins.contradicting.items() if at < twin]
+    return Leaks(
+        known_test=np.array(list(known), np.int64), known_equal=np.array(equal, np.int64), across=tuple(known.values()),
+        inside=_inside_parts(twins, part), contradicting=tuple(wrong), n_contradicting=len(twins.contradicting),
+        alike=tuple(pair for pair in twins.near if store.label[pair.first] != store.label[pair.second]),
+        group_test=_group_images(store),
+    )  # fmt: skip
 
 
-def known_outside(store: Store, duplicates: DuplicateReport, positions: Positions) -> Positions:
+def known_outside(store: Store, twins: Twins, positions: Positions) -> Positions:
     """Return those of ``positions`` that repeat, with the same label, an image which is not among them.
 
     Args:
         store: All images.
-        duplicates: As found in it.
+        twins: Of that store.
         positions: A test part.
     """
-    inside = np.zeros(len(store), bool)
-    inside[positions] = True
-    label = store.label
-    known = {
-        first if inside[first] else second
-        for first, second in ((pair.first, pair.second) for pair in duplicates.pairs)
-        if inside[first] != inside[second] and label[first] == label[second]
-    }
-    return np.array(sorted(known), np.int64)
+    others = twins.all_of(np.setdiff1d(np.arange(len(store)), positions).tolist())
+    return np.array([at for at in positions.tolist() if twins.find(at, others) is not None], np.int64)
+
+
+def _inside_parts(twins: Twins, part: Sequence[str]) -> tuple[Pair, ...]:
+    """Return one pair for each image that repeats an earlier one of its part and label."""
+    shown: dict[str, Shown] = {name: {} for name in set(part)}
+    found = []
+    for at, name in enumerate(part):
+        pair = twins.find(at, shown[name])
+        if pair is not None:
+            found.append(pair)
+        twins.add(shown[name], at)
+    return tuple(found)
 
 
 def leak_findings(store: Store, leaks: Leaks) -> Iterator[Finding]:
@@ -95,7 +97,7 @@ def leak_findings(store: Store, leaks: Leaks) -> Iterator[Finding]:
             {"n_test": n_test, "n_images": len(leaks.group_test)},
         )  # fmt: skip
     if leaks.contradicting:
-        yield _contradicting(store, leaks.contradicting)
+        yield _contradicting(store, leaks.contradicting, leaks.n_contradicting)
     if leaks.inside:
         yield _inside(store, leaks.inside)
     if leaks.alike:
@@ -123,32 +125,30 @@ def _known_test(store: Store, leaks: Leaks, n_test: int) -> Finding:
     )  # fmt: skip
 
 
-def _contradicting(store: Store, pairs: Sequence[Pair]) -> Finding:
-    images = _of_pairs(pairs)
+def _contradicting(store: Store, pairs: Sequence[Pair], n: int) -> Finding:
     shown = tuple(pairs[:SHOWN_PAIRS])
     return Finding(
-        "contradicting-labels", "warning", f"{_images(len(images), 'image')} with both labels",
-        f"{len(images):,} images have equal pixels and are called real in one place and fake in another. One of them "
+        "contradicting-labels", "warning", f"{_images(n, 'image')} with both labels",
+        f"{n:,} images have equal pixels and are called real in one place and fake in another. One of them "
         "is wrong.",
         f"Mend the labels, or leave these images out; {CLEAN}.",
-        {"n_images": len(images), "n_pairs": len(pairs)}, shown, _pictures(store, shown),
+        {"n_images": n}, shown, _pictures(store, shown),
     )  # fmt: skip
 
 
 def _inside(store: Store, pairs: Sequence[Pair]) -> Finding:
-    second = np.unique([pair.second for pair in pairs])
-    share = len(second) / len(store)
+    share = len(pairs) / len(store)
     n_near = sum(pair.kind != EQUAL for pair in pairs)
     shown = _varied(pairs)
     has_no_parts = bool((store.split == "").all())
     extra = " These data have no parts of their own: a random split may put twins on two sides." if has_no_parts else ""
     return Finding(
         "doubled", "warning" if share >= MANY_INSIDE or has_no_parts else "note",
-        f"{_images(len(second), 'image')} more than once",
-        f"{len(second):,} images ({100 * share:.2f} %) repeat another of the same part and label, in {len(pairs):,} pairs, "
-        f"{n_near:,} of them nearly equal. They count more than once, in training and in a score.{extra}",
+        f"{_images(len(pairs), 'image')} more than once",
+        f"{len(pairs):,} images ({100 * share:.2f} %) repeat an earlier one of the same part and label, {n_near:,} of them "
+        f"nearly equal. They count more than once, in training and in a score.{extra}",
         f"Keep each picture once; {CLEAN}.",
-        {"n_images": len(second), "n_pairs": len(pairs), "n_near_pairs": n_near}, shown, _pictures(store, shown),
+        {"n_images": len(pairs), "n_near": n_near}, shown, _pictures(store, shown),
     )  # fmt: skip
 
 
@@ -163,16 +163,6 @@ def _varied(pairs: Sequence[Pair]) -> tuple[Pair, ...]:
         by_change.setdefault((pair.kind, pair.change), []).append(pair)
     turns = [queue[turn] for turn in range(SHOWN_PAIRS) for queue in by_change.values() if turn < len(queue)]
     return tuple(turns[:SHOWN_PAIRS])
-
-
-def _test_images(store: Store, pairs: Sequence[Pair]) -> Positions:
-    images = _of_pairs(pairs)
-    tested: Positions = images[store.split[images] == "test"]
-    return tested
-
-
-def _of_pairs(pairs: Sequence[Pair]) -> Positions:
-    return np.unique(np.array([at for pair in pairs for at in (pair.first, pair.second)], np.int64))
 
 
 def _group_images(store: Store) -> Positions:

@@ -6,7 +6,6 @@ import base64
 import csv
 import io
 import json
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +52,11 @@ def to_html(report: AuditReport) -> str:
         import jinja2
     except ImportError as error:
         raise missing_extra("train", "jinja2") from error
-    template = resources.files("fauxto").joinpath("templates/audit.html").read_text(encoding="utf-8")
-    jinja = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return jinja.from_string(template).render(**_context(report))
+    own = jinja2.PackageLoader("fauxto", "templates")
+    jinja = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, loader=own
+    )
+    return jinja.get_template("audit.html").render(**_context(report))
 
 
 def shortcuts_csv(report: AuditReport) -> str:

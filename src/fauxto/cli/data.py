@@ -106,7 +106,7 @@ def clean(
     if data is not None and out.resolve() == data.resolve():
         raise UsageError(f"{out} is the manifest that is being cleaned: choose another --out")
     with counting_bar("looking for duplicates") as progress:
-        duplicates = find_duplicates(store, progress=progress)
+        duplicates = find_duplicates(store, progress=lambda what, done, total: progress(done, total))
     cleaning = choose(store, duplicates.pairs, equal_only=equal_only)
     listed = write_manifest(source_of(str(data), store.records), store, cleaning, out)
     typer.echo(f"{len(cleaning.kept):,} of {len(store) + len(store.broken):,} images stay")

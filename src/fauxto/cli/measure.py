@@ -8,6 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fauxto.cli.changed import (
+    Also,
+    By,
+    Encode,
+    Perturb,
+    Reals,
+    Seed,
+    Workers,
+    check_words,
+    print_changes,
+    with_changes,
+    with_generators,
+)
 from fauxto.cli.common import DataOption, DetectorArgument, SkipBroken, command_line, note_of, opened, output_folder, require
 from fauxto.cli.terminal import counting_bar, printable
 
@@ -30,7 +43,17 @@ def evaluate(
     operating_point: Annotated[
         str, typer.Option("--operating-point", help="fpr1 or fpr5: the card's threshold for 1 % or 5 % false alarms.")
     ] = "",
-    n_resamples: Annotated[int, typer.Option(min=100, help="Bootstrap resamples behind each interval.")] = 1000,
+    n_resamples: Annotated[int, typer.Option(min=100, help="Resamples behind the intervals that are drawn.")] = 1000,
+    prevalence: Annotated[
+        float | None, typer.Option("--prevalence", min=0, max=1, help="Your own share of fakes: what a verdict is worth there.")
+    ] = None,
+    perturb: Perturb = None,
+    by: By = "",
+    encode: Encode = "as-is",
+    reals: Reals = None,
+    also: Also = None,
+    workers: Workers = 0,
+    seed: Seed = 0,
     skip_broken: SkipBroken = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
 ) -> None:
@@ -43,6 +66,8 @@ def evaluate(
       fauxto evaluate runs/notebook --data cifake.tar.xz --out reports/notebook
       fauxto evaluate runs/notebook --data photos --out reports/photos --json
       fauxto evaluate runs/notebook --data photos --out reports/fpr1 --operating-point fpr1
+      fauxto evaluate cifake --data cifake.tar.xz --out reports/robust --perturb standard
+      fauxto evaluate cifake --data generators.tar --out reports/across --by generator --reals cifake.tar.xz --encode jpeg-75
     """
     from fauxto.data.sources import locate
     from fauxto.detector import Detector
@@ -50,17 +75,24 @@ def evaluate(
     from fauxto.evaluation import evaluate as measure
     from fauxto.report import write_report
 
-    loaded = Detector.load(detector)
+    names = check_words(perturb or [], by, encode, reals, also or [])
+    loaded, others = Detector.load(detector), [Detector.load(other) for other in also or []]
     if operating_point:
         loaded = loaded.at(operating_point)
     require("matplotlib", "jinja2")
     store = opened(data, skip_broken=skip_broken)
     columns = columns_for(loaded.card, store)
-    with output_folder(out), counting_bar("scoring images") as progress:
-        report = measure(
-            loaded, store, columns, n_resamples=n_resamples, data=locate(str(data)).resolve().name, note=note_of(store),
-            command=command_line(), progress=progress,
-        )  # fmt: skip
+    photographs = (locate(str(reals)).resolve().name, opened(reals, skip_broken=skip_broken)) if reals else None
+    with output_folder(out):
+        with counting_bar("scoring images") as progress:
+            report = measure(
+                loaded, store, columns, n_resamples=n_resamples, seed=seed, data=locate(str(data)).resolve().name,
+                note=note_of(store), command=command_line(), prevalence=prevalence, progress=progress,
+            )  # fmt: skip
+        if names:
+            report = with_changes(report, loaded, store, columns, names, workers)
+        if by:
+            report = with_generators(report, [loaded, *others], store, columns, photographs, encode, workers)
         page = write_report(report, out)
     if as_json:
         print(json.dumps(report.to_dict(), indent=2))
@@ -73,8 +105,14 @@ def _print_numbers(report: Report) -> None:
     from rich.console import Console
     from rich.text import Text
 
+    from fauxto.report.prevalence import prevalence_of, sentence
+
     console = Console()
     console.print(_table(report))
+    print_changes(console, report.robustness, report.across)
+    if report.prevalence is not None:
+        for point in prevalence_of(report):
+            console.print(Text(printable(sentence(point, report))))
     for line in (report.note, *report.caveats):
         if line:
             console.print(Text(printable(line[0].upper() + line[1:]), style="yellow"))
@@ -87,7 +125,7 @@ def _table(report: Report) -> Table:
     point = f" at {report.operating_point}" if report.operating_point else ""
     title = f"{report.detector}{point} on {report.data} (positive = fake, which is p_fake >= {report.threshold:.4g})"
     table = Table(title=Text(printable(title)), title_justify="left")
-    table.add_column(f"{100 * report.level:g} % intervals:\nbootstrap; Wilson below")
+    table.add_column(f"{100 * report.level:g} % intervals")
     for column in report.columns:
         table.add_column(f"{column.name}\n{column.n_real:,} real, {column.n_fake:,} fake", justify="right")
     for name, label in SHOWN.items():

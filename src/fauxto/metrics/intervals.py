@@ -1,35 +1,20 @@
-"""Numbers with intervals: a percentile bootstrap over images, and Wilson's interval for a single share."""
+"""Every metric with an interval; ``benchmarks/coverage_of_intervals.py`` counts how often each covers the truth."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 
 from fauxto.errors import ScoreError
 from fauxto.metrics import points
 from fauxto.metrics.points import N_BINS, ONE_CLASS, RATIOS, Confusion
+from fauxto.metrics.rankings import auc_interval, tpr_interval
+from fauxto.metrics.shares import Interval, ends_of, mean_of_two, on_log_odds, t_of, wilson
 
-_ECE_ALONE = "given without an interval: resampling adds noise to every bin, which would raise this error each time"
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A number and what it could have been with other images of the same kind.
-
-    Attributes:
-        value: The number itself; None if these images cannot give it.
-        low: Lower end; None if there is no interval.
-        high: Upper end; None if there is no interval.
-        reason: Why something is None; empty otherwise.
-    """
-
-    value: float | None
-    low: float | None = None
-    high: float | None = None
-    reason: str = ""
+ECE_ALONE = "given without an interval: resampling adds noise to every bin, which would raise this error each time"
+RANKED = ("roc_auc", "average_precision", "tpr_at_fpr1")
 
 
 @dataclass(frozen=True)
@@ -52,7 +37,11 @@ class ReliabilityBin:
 def all_metrics(
     is_fake: np.ndarray, p_fake: np.ndarray, *, threshold: float, n_resamples: int = 1000, seed: int = 0, level: float = 0.95
 ) -> dict[str, Interval]:
-    """Return every metric with a percentile bootstrap interval over images (Efron and Tibshirani 1993, chapter 13).
+    """Return every metric with an interval, each made by a method that covers the truth as often as it says (docs/evaluate.md).
+
+    Numbers at the threshold are shares and have Wilson's interval, or one that is made of Wilson's; ROC AUC has DeLong's. Average
+    precision has a normal interval on the log-odds scale, its spread that of a bootstrap over images (Efron and Tibshirani 1993,
+    chapter 13); recall at 1 % false alarms has the draws of ``tpr_draws``. The calibration error has none.
 
     Args:
         is_fake: Bool, shape (n,).
@@ -69,20 +58,48 @@ def all_metrics(
         >>> all_metrics(np.array([False, True]), np.array([0.1, 0.2]), threshold=0.5)["precision"]
         Interval(value=None, low=None, high=None, reason='no image was called fake')
     """
-    counts, resampled = _resampled_confusion(is_fake, p_fake, threshold, n_resamples, seed, level)
-    found = {name: _ratio_interval(name, counts, resampled, level) for name in RATIOS}
-    ranked = _resampled_rankings(points.cells_of(is_fake, p_fake), n_resamples, seed)
-    found["roc_auc"] = _interval(lambda: points.roc_auc(is_fake, p_fake), ranked[:, 0], level, ONE_CLASS)
-    found["average_precision"] = _interval(lambda: points.average_precision(is_fake, p_fake), ranked[:, 1], level, ONE_CLASS)
-    found["tpr_at_fpr1"] = _interval(lambda: points.tpr_at_fpr(is_fake, p_fake, fpr=0.01), ranked[:, 2], level, ONE_CLASS)
-    found["expected_calibration_error"] = Interval(points.expected_calibration_error(is_fake, p_fake), reason=_ECE_ALONE)
-    return found
+    _check_resampling(n_resamples, level)
+    counts = points.confusion(is_fake, p_fake, threshold=threshold)
+    found = {name: ratio_interval_of(name, counts, level=level) for name in RATIOS}
+    if is_fake.all() or not is_fake.any():
+        return (
+            found
+            | {name: Interval(None, reason=ONE_CLASS) for name in RANKED}
+            | {"expected_calibration_error": _ece(is_fake, p_fake)}
+        )
+    found["roc_auc"] = auc_interval(is_fake, p_fake, level=level)
+    found["average_precision"] = _ap_interval(is_fake, p_fake, n_resamples=n_resamples, seed=seed, level=level)
+    found["tpr_at_fpr1"] = tpr_interval(is_fake, p_fake, fpr=0.01, n_draws=n_resamples, seed=seed, level=level)
+    return found | {"expected_calibration_error": _ece(is_fake, p_fake)}
+
+
+def ratio_interval_of(name: str, counts: Confusion, *, level: float = 0.95) -> Interval:
+    """Return one of ``RATIOS`` with its interval, from counts.
+
+    F1 is 2 J / (1 + J), where J is the share of found fakes among the images that are fake or were called so.
+
+    Example:
+        >>> ratio_interval_of("f1", Confusion(tn=5, fp=2, fn=2, tp=6))
+        Interval(value=0.75, low=0.476..., high=0.908..., reason='')
+    """
+    tn, fp, fn, tp = counts
+    try:
+        value = points.ratio_of_counts(name, counts)
+    except ScoreError:
+        return Interval(None, reason=RATIOS[name][1])
+    if name == "balanced_accuracy":
+        return mean_of_two(wilson(tp, tp + fn, level=level), wilson(tn, tn + fp, level=level))
+    if name == "f1":
+        _, low, high = ends_of(wilson(tp, tp + fp + fn, level=level))
+        return Interval(value, 2 * low / (1 + low), 2 * high / (1 + high))
+    top, bottom = RATIOS[name][0](tn, fp, fn, tp)
+    return wilson(top, bottom, level=level)
 
 
 def confusion_intervals(
     is_fake: np.ndarray, p_fake: np.ndarray, *, threshold: float, n_resamples: int = 1000, seed: int = 0, level: float = 0.95
 ) -> dict[str, Interval]:
-    """Return the counts tn, fp, fn, tp with the intervals of the same resamples as ``all_metrics``."""
+    """Return the counts tn, fp, fn, tp with percentile bootstrap intervals over images."""
     counts, resampled = _resampled_confusion(is_fake, p_fake, threshold, n_resamples, seed, level)
     ends = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2], axis=0).T.tolist()
     return {name: Interval(value, *end) for (name, value), end in zip(counts._asdict().items(), ends, strict=True)}
@@ -92,25 +109,29 @@ def _resampled_confusion(
     is_fake: np.ndarray, p_fake: np.ndarray, threshold: float, n_resamples: int, seed: int, level: float
 ) -> tuple[Confusion, np.ndarray]:
     """Drawing n images with replacement and counting is one multinomial draw of the four counts: int64, (n_resamples, 4)."""
-    if n_resamples < 1 or not 0 < level < 1:
-        raise ScoreError(f"need n_resamples >= 1 and level in (0, 1), got {n_resamples} and {level}")
+    _check_resampling(n_resamples, level)
     counts = points.confusion(is_fake, p_fake, threshold=threshold)
     shares = np.array(counts) / is_fake.size
     return counts, np.random.default_rng(seed).multinomial(is_fake.size, shares, size=n_resamples)
 
 
-def _resampled_rankings(cells: np.ndarray, n_resamples: int, seed: int) -> np.ndarray:
-    """Return AUC, average precision and recall at 1 % false alarms of every resample: float64, (n_resamples, 3).
+def _check_resampling(n_resamples: int, level: float) -> None:
+    if n_resamples < 1 or not 0 < level < 1:
+        raise ScoreError(f"need n_resamples >= 1 and level in (0, 1), got {n_resamples} and {level}")
 
-    All three are NaN where a class is missing.
-    """
+
+def _ece(is_fake: np.ndarray, p_fake: np.ndarray) -> Interval:
+    return Interval(points.expected_calibration_error(is_fake, p_fake), reason=ECE_ALONE)
+
+
+def _resampled_ap(cells: np.ndarray, n_resamples: int, seed: int) -> np.ndarray:
+    """Return average precision of every resample: float64, (n_resamples,); NaN where a class is missing."""
     n_cells = int(cells.max()) + 1
-    found = np.full((n_resamples, 3), np.nan)
-    for row, drawn in zip(found, _resamples(cells.size, n_resamples, seed), strict=True):
+    found = np.full(n_resamples, np.nan)
+    for at, drawn in enumerate(_resamples(cells.size, n_resamples, seed)):
         real, fake = points.real_and_fake(cells[drawn], n_cells)
         if real.any() and fake.any():
-            tpr = points.tpr_of_counts(real, fake, fpr=0.01)
-            row[:] = points.auc_of_counts(real, fake), points.ap_of_counts(real, fake), tpr
+            found[at] = points.ap_of_counts(real, fake)
     return found
 
 
@@ -121,23 +142,18 @@ def _resamples(n_images: int, n_resamples: int, seed: int) -> Iterator[np.ndarra
         yield rng.integers(n_images, size=n_images)
 
 
-def _ratio_interval(name: str, counts: Confusion, resampled: np.ndarray, level: float) -> Interval:
-    ratio, reason = RATIOS[name]
-    top, bottom = ratio(*resampled.T)
-    values = np.divide(top, bottom, out=np.full(len(resampled), np.nan), where=bottom > 0)
-    return _interval(lambda: points.ratio_of_counts(name, counts), values, level, reason)
-
-
-def _interval(point: Callable[[], float], resampled: np.ndarray, level: float, reason: str) -> Interval:
-    try:
-        value = point()
-    except ScoreError:
-        return Interval(None, reason=reason)
-    defined = resampled[~np.isnan(resampled)]
-    if defined.size < level * resampled.size:
-        return Interval(value, reason=f"too few images for an interval: in many resamples {reason}")
-    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2]).tolist()
-    return Interval(value, low, high)
+def _ap_interval(is_fake: np.ndarray, p_fake: np.ndarray, *, n_resamples: int, seed: int, level: float) -> Interval:
+    value = points.average_precision(is_fake, p_fake)
+    drawn = _resampled_ap(points.cells_of(is_fake, p_fake), n_resamples, seed)
+    drawn = drawn[~np.isnan(drawn)]
+    n_fake = int(is_fake.sum())
+    if n_fake < 2 or drawn.size < level * n_resamples:
+        return Interval(value, reason="too few images for an interval: in many resamples one kind is missing")
+    if value == 1.0:
+        return Interval(
+            value, reason="no interval: every fake lies above every photograph, and resampling changes nothing in that"
+        )
+    return on_log_odds(value, t_of(level, n_fake - 1) * float(drawn.std()))
 
 
 def reliability_bins(is_fake: np.ndarray, p_fake: np.ndarray, *, level: float = 0.95) -> tuple[ReliabilityBin, ...]:
@@ -151,19 +167,3 @@ def reliability_bins(is_fake: np.ndarray, p_fake: np.ndarray, *, level: float = 
         mean = float(p_fake[inside].mean())
         found.append(ReliabilityBin(at / N_BINS, (at + 1) / N_BINS, int(inside.sum()), mean, share))
     return tuple(found)
-
-
-def wilson(n_hits: int, n: int, *, level: float = 0.95) -> Interval:
-    """Return a share with Wilson's score interval (Wilson 1927).
-
-    Example:
-        >>> wilson(0, 10)
-        Interval(value=0.0, low=0.0, high=0.2775..., reason='')
-    """
-    if not 0 <= n_hits <= n or not n:
-        raise ScoreError(f"need 0 <= n_hits <= n and n >= 1, got {n_hits} of {n}")
-    z2, share = NormalDist().inv_cdf((1 + level) / 2) ** 2, n_hits / n
-    middle, half = share + z2 / (2 * n), (z2 * (share * (1 - share) / n + z2 / (4 * n * n))) ** 0.5
-    low, high = ((middle - half) / (1 + z2 / n), (middle + half) / (1 + z2 / n))
-    # At 0 and n hits the end is 0 or 1 exactly; floating point misses it by a hair.
-    return Interval(share, low if n_hits else 0.0, high if n_hits < n else 1.0)

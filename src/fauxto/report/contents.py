@@ -10,6 +10,17 @@ import numpy as np
 
 from fauxto.metrics import Interval, ReliabilityBin
 from fauxto.report.answers import PointRow, Verdicts
+from fauxto.report.generators import AcrossGenerators
+from fauxto.report.robustness import Robustness
+
+METHODS = {
+    "shares": "Wilson; balanced accuracy and F1 made of Wilson's",
+    "roc_auc": "DeLong, on the log-odds scale",
+    "average_precision": "bootstrap over images, normal on the log-odds scale",
+    "tpr_at_fpr1": "Bayesian bootstrap of photographs and fakes",
+    "confusion": "percentile bootstrap over images",
+    "prevalence": "Wilson for counts; Donner and Zou (2012) for predictive values",
+}
 
 
 class Mistake(NamedTuple):
@@ -123,6 +134,9 @@ class Report:
         command: What made this report.
         date: When, in ISO 8601.
         environment: Versions and hardware.
+        prevalence: The user's own share of fakes, in [0, 1]; None where it was not given.
+        robustness: The same images, changed on their way; None where that was not asked for.
+        across: Generator by generator against the same photographs; likewise.
     """
 
     detector: str
@@ -141,9 +155,14 @@ class Report:
     command: str = ""
     date: str = ""
     environment: Mapping[str, Any] = field(default_factory=dict)
+    prevalence: float | None = None
+    robustness: Robustness | None = None
+    across: AcrossGenerators | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the numbers and their origin as plain values, ready for JSON; the images' scores are left to the CSV."""
+        from fauxto.report.prevalence import prevalence_of  # it draws reports, and so knows this module
+
         return {
             "detector": self.detector,
             "data": self.data,
@@ -151,9 +170,11 @@ class Report:
             "threshold": self.threshold,
             "operating_point": self.operating_point,
             "positive_class": "fake",
-            "intervals": {"level": self.level, "method": "percentile bootstrap over images"}
-            | {"n_resamples": self.n_resamples, "seed": self.seed},
+            "intervals": {"level": self.level, "method": METHODS} | {"n_resamples": self.n_resamples, "seed": self.seed},
             "columns": [_column_dict(column) for column in self.columns],
+            "prevalence": [point.to_dict() for point in prevalence_of(self)],
+            "robustness": self.robustness.to_dict() if self.robustness else None,
+            "across_generators": self.across.to_dict() if self.across else None,
             "caveats": list(self.caveats),
             "mistakes": [{"path": m.path, "label": m.label, "p_fake": m.p_fake} for m in self.mistakes],
             "command": self.command,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-from importlib import resources
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,9 @@ from PIL import Image
 from fauxto.errors import missing_extra
 from fauxto.metrics import Interval
 from fauxto.report.contents import Column, Mistake, Report
+from fauxto.report.parts import across_context, robustness_context
 from fauxto.report.plots import PLOTS, to_svg
+from fauxto.report.prevalence import prevalence_context
 from fauxto.report.tables import metric_rows, point_tables, text, verdict_rows
 from fauxto.verdicts import MEASURED_ON
 
@@ -41,9 +42,11 @@ def to_html(report: Report) -> str:
         import jinja2
     except ImportError as error:
         raise missing_extra("train", "jinja2") from error
-    template = resources.files("fauxto").joinpath("templates/report.html").read_text(encoding="utf-8")
-    jinja = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return jinja.from_string(template).render(**_context(report))
+    own = jinja2.PackageLoader("fauxto", "templates")
+    jinja = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, loader=own
+    )
+    return jinja.get_template("report.html").render(**_context(report))
 
 
 def _context(report: Report) -> dict[str, Any]:
@@ -71,6 +74,9 @@ def _context(report: Report) -> dict[str, Any]:
         "scope": report.card.get("scope", {}),
         "found": [(column.name, [(row, text(row.found, "%")) for row in column.generators]) for column in report.columns],
         "packages": report.environment.get("packages", {}),
+        "prevalence": prevalence_context(report),
+        "robust": robustness_context(report.robustness),
+        "across": across_context(report.across),
     }
 
 
@@ -115,11 +121,12 @@ def _level(report: Report) -> str:
 
 def _gallery(label: str, report: Report) -> dict[str, Any]:
     titles = {"real": "Photographs that it took for AI", "fake": "AI-generated images that it took for photographs"}
-    shown = [_thumbnail(mistake) for mistake in report.mistakes if mistake.label == label]
+    shown = [thumbnail(mistake) for mistake in report.mistakes if mistake.label == label]
     return {"label": label, "title": titles[label], "images": shown}
 
 
-def _thumbnail(mistake: Mistake) -> dict[str, Any]:
+def thumbnail(mistake: Mistake) -> dict[str, Any]:
+    """Return an image as a small picture for inside of a page, with its path and what was said of it."""
     image = Image.fromarray(np.ascontiguousarray(mistake.image))
     image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
     stream = io.BytesIO()

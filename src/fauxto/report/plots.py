@@ -50,6 +50,7 @@ class Palette:
     unsure: str
 
 
+Draw = Callable[[Any, Palette], None]  # matplotlib's axes, colours
 PNG_PALETTE = Palette(ink="#1c2430", faint="#d5dae1", paper="#ffffff", real="#1f78b4", fake="#d1495b", unsure="#9a958a")
 # Stand-ins, which the SVG exchanges for the page's variables, so that one drawing fits light and dark.
 _SVG_PALETTE = Palette(ink="#010203", faint="#010204", paper="none", real="#010205", fake="#010206", unsure="#010207")
@@ -176,8 +177,13 @@ PLOTS: dict[str, Callable[[Any, Report, Palette], None]] = {
 
 def to_png(name: str, report: Report) -> bytes:
     """Return one picture of ``PLOTS`` as PNG on white."""
-    with _figure(name, PNG_PALETTE) as (figure, axes):
-        PLOTS[name](axes, report, PNG_PALETTE)
+    return png_of(lambda axes, palette: PLOTS[name](axes, report, palette), _SIZES.get(name, _SIZE))
+
+
+def png_of(draw: Draw, size: tuple[float, float]) -> bytes:
+    """Return a drawing as PNG on white; the size is in inches."""
+    with _figure(size, PNG_PALETTE) as (figure, axes):
+        draw(axes, PNG_PALETTE)
         stream = io.BytesIO()
         figure.savefig(stream, format="png", dpi=PNG_DPI, metadata={"Software": None})
         return stream.getvalue()
@@ -191,11 +197,24 @@ def to_svg(name: str, report: Report, *, description: str) -> str:
         report: What to draw.
         description: Read aloud instead of the picture.
     """
-    with _figure(name, _SVG_PALETTE) as (figure, axes):
-        PLOTS[name](axes, report, _SVG_PALETTE)
+    size = _SIZES.get(name, _SIZE)
+    return svg_of(lambda axes, palette: PLOTS[name](axes, report, palette), size, prefix=name, description=description)
+
+
+def svg_of(draw: Draw, size: tuple[float, float], *, prefix: str, description: str) -> str:
+    """Return a drawing as an SVG element, as ``to_svg`` does.
+
+    Args:
+        draw: Called with empty axes and the palette.
+        size: In inches.
+        prefix: Of the ids inside, which must not stand twice in a page.
+        description: Read aloud instead of the picture.
+    """
+    with _figure(size, _SVG_PALETTE) as (figure, axes):
+        draw(axes, _SVG_PALETTE)
         stream = io.StringIO()
         figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
-    return _inline(stream.getvalue(), prefix=name, description=description)
+    return _inline(stream.getvalue(), prefix=prefix, description=description)
 
 
 def _inline(svg: str, *, prefix: str, description: str) -> str:
@@ -211,7 +230,7 @@ def _inline(svg: str, *, prefix: str, description: str) -> str:
 
 
 @contextmanager
-def _figure(name: str, palette: Palette) -> Iterator[tuple[Figure, Axes]]:
+def _figure(size: tuple[float, float], palette: Palette) -> Iterator[tuple[Figure, Axes]]:
     """Give an empty figure without touching pyplot; the style holds only inside, since matplotlib reads it while drawing."""
     try:
         import matplotlib as mpl
@@ -221,7 +240,7 @@ def _figure(name: str, palette: Palette) -> Iterator[tuple[Figure, Axes]]:
     style: Any = {**_STYLE, "figure.facecolor": palette.paper, "axes.facecolor": palette.paper, "grid.color": palette.faint}
     style |= dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), palette.ink)
     with mpl.rc_context(style):
-        figure = Figure(figsize=_SIZES.get(name, _SIZE), layout="constrained")
+        figure = Figure(figsize=size, layout="constrained")
         yield figure, figure.subplots()
 
 

@@ -1,4 +1,4 @@
-"""A report's files: report.json, scores.csv, six pictures and, last, report.html."""
+"""A report's files: report.json, scores.csv and other tables, pictures and, last, report.html."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from fauxto.report.contents import Report
+from fauxto.report.curves import pictures_of
+from fauxto.report.model_card import model_card
 from fauxto.report.page import to_html
 from fauxto.report.plots import PLOTS, to_png
+from fauxto.report.prevalence import picture_of
 from fauxto.runs import write_text, write_whole
 
 
@@ -26,10 +29,14 @@ def write_report(report: Report, folder: Path) -> Path:
         DiskFullError: There was no room; the page, which is written last, is then missing or the older one.
     """
     page = to_html(report)
-    pictures = {name: to_png(name, report) for name in PLOTS}
+    pictures = {name: to_png(name, report) for name in PLOTS} | picture_of(report) | pictures_of(report.robustness, report.across)
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "report.json", _clean(json.dumps(report.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)) + "\n")
     write_text(folder / "scores.csv", _clean(scores_csv(report)))
+    write_text(folder / "model-card.md", _clean(model_card(report)))
+    for name, part in (("robustness", report.robustness), ("generators", report.across)):
+        if part:
+            write_text(folder / f"{name}.csv", _clean(part.to_csv()))
     for name, payload in pictures.items():
         _write_bytes(folder / f"{name}.png", payload)
     write_text(folder / "report.html", _clean(page))
