@@ -94,6 +94,20 @@ def decode(source: bytes | str | Path, *, max_pixels: int = MAX_PIXELS) -> Decod
         return Decoded(_to_rgb(image), kind)
 
 
+@contextmanager
+def opened_lazily(payload: bytes, *, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]:
+    """Give an image file whose header was read and whose pixels were not, for what the header alone tells.
+
+    Raises:
+        ImageError: As ``open_rgb``; also for what goes wrong while the image is used.
+        ImageTooLargeError: More pixels than allowed.
+    """
+    with _decoder_errors_named(max_pixels), Image.open(io.BytesIO(payload), formats=_known_formats()) as image:
+        if image.width * image.height > max_pixels:
+            raise _too_large(f"{image.width} x {image.height} pixels", max_pixels)
+        yield image
+
+
 def to_rgb(image: Image.Image) -> Image.Image:
     """Return a Pillow image of any mode as upright 8-bit RGB: alpha on white, 16 bits scaled down, CMYK converted.
 

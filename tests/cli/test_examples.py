@@ -14,7 +14,7 @@ from fauxto import Detector
 from fauxto.config import preset
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-VERBS = ("data", "train", "evaluate", "compare", "calibrate", "explain", "check")
+VERBS = ("data", "audit", "train", "evaluate", "compare", "calibrate", "explain", "check")
 
 
 def run_example(name: str, monkeypatch: pytest.MonkeyPatch, *words: object) -> None:
@@ -110,3 +110,9 @@ def test_the_demo_takes_no_folder_that_holds_something_else(tmp_path: Path, monk
         calls.clear()
     demo(tmp_path / "demo")
     assert not (tmp_path / "demo" / "left-over.txt").exists()
+
+
+def test_audit(image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    run_example("audit", monkeypatch, image_folder, tmp_path / "audit")
+    assert "note: only 44 images of one class" in capsys.readouterr().out.replace("warning:", "note:")
+    assert (tmp_path / "audit" / "audit.html").is_file()

@@ -343,3 +343,43 @@ def test_the_real_archives(real_data):
         records = open_source(real_data / name).records
         assert Counter(r.label for r in records) == {Label.REAL: n_real, Label.FAKE: n_fake}
         assert len({r.generator for r in records if r.label is Label.FAKE}) == n_generators
+
+
+def test_a_manifest_names_the_root_that_its_paths_count_from(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"a")
+    (tmp_path / "lists").mkdir()
+    manifest = tmp_path / "lists/mine.csv"
+    manifest.write_text("path,label,root\na.png,real,..\n")
+    source = open_source(manifest)
+    assert (source.root.resolve(), source.kind, [r.path for r in source.records]) == (tmp_path.resolve(), "folder", ["a.png"])
+    assert isinstance(next(source.payloads())[1], bytes)
+    manifest.write_text("path,label,root\na.png,real,..\nb.png,real,.\n")
+    with pytest.raises(DataError, match="two roots"):
+        open_source(manifest)
+    manifest.write_text("path,label,root\na.png,real,mine.csv\n")
+    with pytest.raises(DataError, match="is a manifest too"):
+        open_source(manifest)
+    manifest.write_text("path,label,root\na.png,real,nowhere\n")
+    with pytest.raises(DataError, match="there is no data at"):
+        open_source(manifest)
+
+
+def test_a_manifest_chooses_among_an_archives_images(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+        for name in ("real/a.png", "fake/b.png"):
+            archive.writestr(name, name)
+    (tmp_path / "mine.csv").write_text("path,label,root\nfake/b.png,fake,set.zip\nfake/none.png,fake,set.zip\n")
+    source = open_source(tmp_path / "mine.csv")
+    found = dict(source.payloads())
+    assert found[0] == b"fake/b.png"
+    assert isinstance(found[1], ImageError)
+    assert source.stat_fingerprint() != open_source(tmp_path / "set.zip").stat_fingerprint()
+
+
+def test_a_member_that_comes_twice_is_refused_while_reading_too(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "set.tar", "w") as archive:
+        for _ in range(2):
+            archive.addfile(tarfile.TarInfo("a.png"), io.BytesIO())
+    (tmp_path / "mine.csv").write_text("path,label,root\na.png,fake,set.tar\n")
+    with pytest.raises(DataError, match="twice"):
+        list(open_source(tmp_path / "mine.csv").payloads())

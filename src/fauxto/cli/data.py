@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fauxto.cli.common import DataArgument, SkipBroken, opened, require
-from fauxto.cli.terminal import printable
+from fauxto.cli.terminal import counting_bar, printable
 from fauxto.errors import UsageError
 
 if TYPE_CHECKING:
@@ -78,6 +78,41 @@ def info(
         print(json.dumps(found.to_dict(), indent=2))
     else:
         _print_info(found, out)
+
+
+@app.command()
+def clean(
+    out: Annotated[Path, typer.Option("--out", help="The manifest to write, such as clean.csv.")],
+    data: DataArgument = None,
+    equal_only: Annotated[bool, typer.Option("--equal-only", help="Leave nearly equal images in.")] = False,
+    skip_broken: SkipBroken = False,
+) -> None:
+    """Write a manifest without leaks, repeated pictures and contradicting labels; no image is touched.
+
+    The manifest is DATA for every verb. NAME-left-out.csv beside it says what was left out, why, and because of which image.
+
+    Examples:
+      fauxto data clean cifake.tar.xz --out clean.csv
+      fauxto train --data clean.csv --out runs/clean
+    """
+    from fauxto.audit.cleaning import clean as choose
+    from fauxto.audit.cleaning import write_manifest
+    from fauxto.audit.duplicates import find_duplicates
+    from fauxto.data.sources import source_of
+
+    if out.suffix.lower() != ".csv":
+        raise UsageError(f"{out} is no name for a manifest: let --out end in .csv")
+    store = opened(data, skip_broken=skip_broken)
+    if data is not None and out.resolve() == data.resolve():
+        raise UsageError(f"{out} is the manifest that is being cleaned: choose another --out")
+    with counting_bar("looking for duplicates") as progress:
+        duplicates = find_duplicates(store, progress=lambda what, done, total: progress(done, total))
+    cleaning = choose(store, duplicates.pairs, equal_only=equal_only)
+    listed = write_manifest(source_of(str(data), store.records), store, cleaning, out)
+    typer.echo(f"{len(cleaning.kept):,} of {len(store) + len(store.broken):,} images stay")
+    for reason, n in cleaning.counts.items():
+        typer.echo(f"left out: {n:,} {reason}")
+    typer.echo(printable(f"written to {out}, {listed}"))
 
 
 def _print_info(found: Info, out: Path | None) -> None:

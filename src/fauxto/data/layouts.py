@@ -83,6 +83,30 @@ def records_from_manifest(text: str, *, where: str) -> list[ImageRecord]:
     return rows
 
 
+def root_of_manifest(text: str, *, where: str) -> str:
+    r"""Return the folder or archive that a manifest's paths count from, as its column root names it; "" if it has none.
+
+    Args:
+        text: A manifest that ``records_from_manifest`` can read.
+        where: The source's name, for messages.
+
+    Raises:
+        DataError: Two lines name different ones.
+
+    Example:
+        >>> root_of_manifest("path,label,root\na.png,fake,../set.zip\n", where="d")
+        '../set.zip'
+    """
+    reader = csv.DictReader(io.StringIO(text))
+    if "root" not in (reader.fieldnames or ()):
+        return ""
+    named = {(row["root"] or "").strip() for row in reader}
+    if len(named) > 1:
+        first, second = sorted(named)[:2]
+        raise DataError(f"{where}: the manifest names two roots, {first!r} and {second!r}: write one manifest for each")
+    return named.pop()
+
+
 def safe_name(name: str) -> str | None:
     """Return a member's name in its plain form, or None if it would lead outside of the source.
 

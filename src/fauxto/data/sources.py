@@ -20,7 +20,7 @@ from fauxto.data.archives import (
     only_manifest,
     too_large,
 )
-from fauxto.data.layouts import MANIFEST, records_from_manifest, records_from_names, safe_name
+from fauxto.data.layouts import MANIFEST, records_from_manifest, records_from_names, root_of_manifest, safe_name
 from fauxto.data.records import ImageRecord
 from fauxto.errors import DataError, ImageError
 from fauxto.images import MAX_FILE_BYTES
@@ -39,11 +39,13 @@ class Source:
         root: The folder or archive.
         kind: "folder", "zip" or "tar".
         records: One per image; no path comes twice.
+        is_listed: Whether the records were read off the archive itself; not where a manifest beside it chose among its images.
     """
 
     root: Path
     kind: str
     records: tuple[ImageRecord, ...]
+    is_listed: bool = True
 
     def payloads(self) -> Iterator[tuple[int, Payload]]:
         """Yield every record's position in ``records`` and its file's bytes, in the order that reads fastest.
@@ -58,9 +60,14 @@ class Source:
             yield from ((position, _file_bytes(f"{self.root}/{name}")) for name, position in wanted.items())
             return
         with damage_named(self.root):
+            seen: set[str] = set()
             for name, read in members(self.root, self.kind):
-                position = wanted.pop(safe_name(name) or "", None)
+                plain = safe_name(name) or ""
+                if plain in seen:
+                    raise DataError(f"{self.root.name} holds the member {name!r} twice: pack it again")
+                position = wanted.pop(plain, None)
                 if position is not None:
+                    seen.add(plain)
                     yield position, read()
         for position in wanted.values():
             yield position, ImageError("the archive does not hold this file: pack it again or mend the manifest")
@@ -81,8 +88,10 @@ class Source:
 
     def stat_fingerprint(self) -> str:
         """Return a cheap stand-in for ``content_key``: it changes whenever a file is written, moved or replaced."""
-        if self.kind != "folder":
+        if self.kind != "folder" and self.is_listed:
             return archive_fingerprint(self.root)
+        if self.kind != "folder":
+            return hashlib.sha256(f"{archive_fingerprint(self.root)} {self.records!r}".encode()).hexdigest()
         digest = hashlib.sha256(os.fsencode(self.root.resolve()))
         for record in self.records:
             digest.update(f"{record!r} {_stat_text(f'{self.root}/{record.path}')}".encode())
@@ -99,11 +108,40 @@ def open_source(path: str | Path) -> Source:
     if root.is_dir():
         return _source(root, "folder", _folder_records(root))
     if is_manifest(root):
-        return _source(root.parent, "folder", records_from_manifest(_text(root), where=str(root)))
+        return _named_by(root)
     with damage_named(root):
         kind = archive_kind(root)
         names, manifest = list_archive(root, kind)
     return _source(root, kind, _records(names, manifest, where=root.name))
+
+
+def source_of(path: str | Path, records: tuple[ImageRecord, ...]) -> Source:
+    """Return the source of images that were decoded before, whose records are known: an archive is not listed again.
+
+    Raises:
+        DataError: As ``open_source``.
+    """
+    root = locate(path)
+    if is_manifest(root):
+        return replace(open_source(root), records=records)
+    if root.is_dir():
+        return Source(root, "folder", records)
+    with damage_named(root):
+        return Source(root, archive_kind(root), records)
+
+
+def _named_by(manifest: Path) -> Source:
+    """Return the source of a manifest: the folder that it lies in, or what its column root names."""
+    text = _text(manifest)
+    records = records_from_manifest(text, where=str(manifest))
+    named = root_of_manifest(text, where=str(manifest))
+    root = locate(manifest.parent / named) if named else manifest.parent
+    if is_manifest(root):
+        raise DataError(f"{manifest}: its root {named!r} is a manifest too: name the folder or archive that holds the images")
+    if root.is_dir():
+        return _source(root, "folder", records)
+    with damage_named(root):
+        return replace(_source(root, archive_kind(root), records), is_listed=False)
 
 
 def locate(path: str | Path) -> Path:

@@ -1,0 +1,93 @@
+"""How every file of a data set was saved: one pass over the files, headers only, remembered beside the decoded store."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from fauxto.audit.headers import UNREADABLE, Header, read_header
+from fauxto.data.sources import Source
+from fauxto.data.store import Store
+from fauxto.errors import DataError
+from fauxto.runs import write_whole
+
+VERSION = 1
+CATEGORIES = ("format", "mode", "tables", "subsampling", "coding", "metadata")
+_EVERY = 1000
+
+
+@dataclass(frozen=True, eq=False)
+class Facts:
+    """One entry per image of the store in each array; the words are those of ``Header``."""
+
+    format: np.ndarray
+    mode: np.ndarray
+    tables: np.ndarray
+    quality: np.ndarray
+    subsampling: np.ndarray
+    coding: np.ndarray
+    metadata: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.format)
+
+
+def read_facts(source: Source, store: Store, *, progress: Callable[[int, int], None] | None = None) -> Facts:
+    """Return what the headers of a store's files say; a second call for the same content reads no file.
+
+    Args:
+        source: Where the store's files are; its records may be in any order.
+        store: Decoded from that source.
+        progress: Called with (done, total) now and then.
+
+    Raises:
+        DataError: A file is not the one that was decoded.
+    """
+    file = store.folder / f"facts-{VERSION}.npz"
+    known = _remembered(file, n_images=len(store))
+    if known is None:
+        known = _from_headers(_headers(source, store, progress or (lambda done, total: None)))
+        write_whole(file, lambda part: _save(part, known))
+    return known
+
+
+def _headers(source: Source, store: Store, progress: Callable[[int, int], None]) -> list[Header]:
+    place = {path: at for at, path in enumerate(store.path.tolist())}
+    found = [Header(UNREADABLE)] * len(store)
+    n_done = 0
+    for number, payload in source.payloads():
+        at = place.pop(source.records[number].path, None)
+        if at is None:
+            continue  # a broken image, which is not in the store
+        if not isinstance(payload, bytes) or len(payload) != store.file_bytes[at]:
+            raise DataError(f"{source.root} changed after it was decoded: run the same again when it is at rest")
+        found[at] = read_header(payload)
+        n_done += 1
+        if n_done % _EVERY == 0 or n_done == len(store):
+            progress(n_done, len(store))
+    if place:
+        raise DataError(f"{source.root} no longer holds {next(iter(place))!r}: run the same again when it is at rest")
+    return found
+
+
+def _from_headers(headers: list[Header]) -> Facts:
+    columns = dict(zip(Header._fields, zip(*headers, strict=True), strict=True))
+    return Facts(**{name: np.array(values) for name, values in columns.items()})
+
+
+def _remembered(file: Path, *, n_images: int) -> Facts | None:
+    try:
+        with np.load(file, allow_pickle=False) as stored:
+            facts = Facts(**{field.name: stored[field.name] for field in fields(Facts)})
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+    return facts if len(facts) == n_images else None
+
+
+def _save(path: Path, facts: Facts) -> None:
+    with path.open("wb") as stream:
+        np.savez(stream, **{field.name: getattr(facts, field.name) for field in fields(facts)})

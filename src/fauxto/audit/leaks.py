@@ -1,0 +1,176 @@
+"""What duplicates and groups mean: test images known from training, pictures counted twice, contradicting labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fauxto.audit.duplicates import Pair
+from fauxto.audit.findings import Finding
+from fauxto.audit.pairs import pair_sheet
+from fauxto.audit.twins import EQUAL, Shown, Twins
+from fauxto.data.splits import Positions
+from fauxto.data.store import Store
+
+SHOWN_PAIRS = 8
+CLEAN = "'fauxto data clean' writes a manifest without them; nothing is deleted"
+MANY_INSIDE = 0.01  # share of images that are doubled inside a part, from which on it is more than a note
+
+
+@dataclass(frozen=True, eq=False)
+class Leaks:
+    """Positions in a store.
+
+    Attributes:
+        known_test: Test images that stand, with the same label, in the data's own training or validation part.
+        known_equal: Those of them whose pixels are equal.
+        across: One pair for each of ``known_test``.
+        inside: One pair for each image that repeats an earlier one of its part and label.
+        contradicting: Pairs of equal pixels and different labels, to show.
+        n_contradicting: How many images have equal pixels under the other label.
+        alike: Pairs of different labels that are near, but not equal.
+        group_test: Test images whose named group also stands in the training or validation part.
+    """
+
+    known_test: Positions
+    known_equal: Positions
+    across: tuple[Pair, ...]
+    inside: tuple[Pair, ...]
+    contradicting: tuple[Pair, ...]
+    n_contradicting: int
+    alike: tuple[Pair, ...]
+    group_test: Positions
+
+
+def find_leaks(store: Store, twins: Twins) -> Leaks:
+    """Say what the twins mean for the parts and labels of the data."""
+    part = store.split.tolist()
+    trained = twins.all_of(at for at, split in enumerate(part) if split in ("train", "val"))
+    known = {at: pair for at, split in enumerate(part) if split == "test" and (pair := twins.find(at, trained)) is not None}
+    equal = [at for at, pair in known.items() if pair.kind == EQUAL]
+    wrong = [Pair(at, twin, EQUAL, "", 0.0) for at, twin in twins.contradicting.items() if at < twin]
+    return Leaks(
+        known_test=np.array(list(known), np.int64), known_equal=np.array(equal, np.int64), across=tuple(known.values()),
+        inside=_inside_parts(twins, part), contradicting=tuple(wrong), n_contradicting=len(twins.contradicting),
+        alike=tuple(pair for pair in twins.near if store.label[pair.first] != store.label[pair.second]),
+        group_test=_group_images(store),
+    )  # fmt: skip
+
+
+def known_outside(store: Store, twins: Twins, positions: Positions) -> Positions:
+    """Return those of ``positions`` that repeat, with the same label, an image which is not among them.
+
+    Args:
+        store: All images.
+        twins: Of that store.
+        positions: A test part.
+    """
+    others = twins.all_of(np.setdiff1d(np.arange(len(store)), positions).tolist())
+    return np.array([at for at in positions.tolist() if twins.find(at, others) is not None], np.int64)
+
+
+def _inside_parts(twins: Twins, part: Sequence[str]) -> tuple[Pair, ...]:
+    """Return one pair for each image that repeats an earlier one of its part and label."""
+    shown: dict[str, Shown] = {name: {} for name in set(part)}
+    found = []
+    for at, name in enumerate(part):
+        pair = twins.find(at, shown[name])
+        if pair is not None:
+            found.append(pair)
+        twins.add(shown[name], at)
+    return tuple(found)
+
+
+def leak_findings(store: Store, leaks: Leaks) -> Iterator[Finding]:
+    """Say what was found; nothing where nothing was."""
+    n_test = int((store.split == "test").sum())
+    if len(leaks.known_test):
+        yield _known_test(store, leaks, n_test)
+    if len(leaks.group_test):
+        yield Finding(
+            "group-on-two-sides", "leak", f"{_images(len(leaks.group_test), 'test image')} of a group that also stands in train",
+            f"{len(leaks.group_test):,} of {n_test:,} test images belong to a named group (one photograph's crops, one film's "
+            "frames) that the training part has too. What is learnt of the group helps in the test.",
+            f"Keep each group in one part; {CLEAN}.",
+            {"n_test": n_test, "n_images": len(leaks.group_test)},
+        )  # fmt: skip
+    if leaks.contradicting:
+        yield _contradicting(store, leaks.contradicting, leaks.n_contradicting)
+    if leaks.inside:
+        yield _inside(store, leaks.inside)
+    if leaks.alike:
+        yield Finding(
+            "alike-across-labels", "note", f"{len(leaks.alike):,} pairs of a real and a fake image look alike",
+            f"{len(leaks.alike):,} pairs of a real and a fake image are nearly the same picture: fakes made from those very "
+            "photographs, or a label that is wrong.",
+            "Look at the pairs. Where fakes are made from photographs, give both the same group in a manifest, so that they stay "
+            "on one side of a split.",
+            {"n_pairs": len(leaks.alike)}, leaks.alike[:SHOWN_PAIRS], _pictures(store, leaks.alike[:SHOWN_PAIRS]),
+        )  # fmt: skip
+
+
+def _known_test(store: Store, leaks: Leaks, n_test: int) -> Finding:
+    n, n_equal = len(leaks.known_test), len(leaks.known_equal)
+    shown = _varied(leaks.across)
+    by_label = {name: int((store.is_fake[leaks.known_test] == (name == "fake")).sum()) for name in ("real", "fake")}
+    return Finding(
+        "test-in-train", "leak", f"{_images(n, 'test image')} also in train",
+        f"{n:,} of {n_test:,} test images ({100 * n / n_test:.2f} %) also stand in the training or validation part with the same "
+        f"label: {n_equal:,} with equal pixels, {n - n_equal:,} nearly equal. {by_label['real']:,} are real and "
+        f"{by_label['fake']:,} fake. A detector can know their answer by heart.",
+        f"Measure without them, or train without their twins; {CLEAN}.",
+        {"n_test": n_test, "n_images": n, "n_equal": n_equal, "n_near": n - n_equal, **by_label}, shown, _pictures(store, shown),
+    )  # fmt: skip
+
+
+def _contradicting(store: Store, pairs: Sequence[Pair], n: int) -> Finding:
+    shown = tuple(pairs[:SHOWN_PAIRS])
+    return Finding(
+        "contradicting-labels", "warning", f"{_images(n, 'image')} with both labels",
+        f"{n:,} images have equal pixels and are called real in one place and fake in another. One of them "
+        "is wrong.",
+        f"Mend the labels, or leave these images out; {CLEAN}.",
+        {"n_images": n}, shown, _pictures(store, shown),
+    )  # fmt: skip
+
+
+def _inside(store: Store, pairs: Sequence[Pair]) -> Finding:
+    share = len(pairs) / len(store)
+    n_near = sum(pair.kind != EQUAL for pair in pairs)
+    shown = _varied(pairs)
+    has_no_parts = bool((store.split == "").all())
+    extra = " These data have no parts of their own: a random split may put twins on two sides." if has_no_parts else ""
+    return Finding(
+        "doubled", "warning" if share >= MANY_INSIDE or has_no_parts else "note",
+        f"{_images(len(pairs), 'image')} more than once",
+        f"{len(pairs):,} images ({100 * share:.2f} %) repeat an earlier one of the same part and label, {n_near:,} of them "
+        f"nearly equal. They count more than once, in training and in a score.{extra}",
+        f"Keep each picture once; {CLEAN}.",
+        {"n_images": len(pairs), "n_near": n_near}, shown, _pictures(store, shown),
+    )  # fmt: skip
+
+
+def _pictures(store: Store, pairs: Sequence[Pair]) -> tuple[bytes, ...]:
+    return tuple(pair_sheet(store, (pair,)) for pair in pairs)
+
+
+def _varied(pairs: Sequence[Pair]) -> tuple[Pair, ...]:
+    """Return some pairs to show: of each kind of change in turn."""
+    by_change: dict[tuple[str, str], list[Pair]] = {}
+    for pair in pairs:
+        by_change.setdefault((pair.kind, pair.change), []).append(pair)
+    turns = [queue[turn] for turn in range(SHOWN_PAIRS) for queue in by_change.values() if turn < len(queue)]
+    return tuple(turns[:SHOWN_PAIRS])
+
+
+def _group_images(store: Store) -> Positions:
+    test = np.flatnonzero((store.split == "test") & (store.group != ""))
+    known = store.group[((store.split == "train") | (store.split == "val")) & (store.group != "")]
+    known_test: Positions = test[np.isin(store.group[test], known)]
+    return known_test
+
+
+def _images(n: int, what: str) -> str:
+    return f"{n:,} {what}{'s' * (n != 1)}"

@@ -1,0 +1,90 @@
+"""``fauxto audit`` and ``fauxto data clean``: exit codes, JSON, refusals, and a clean set afterwards."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def leaky(image_folder: Path, tmp_path: Path) -> Path:
+    """The small set, with two of its test images in train too."""
+    folder = tmp_path / "leaky"
+    shutil.copytree(image_folder, folder)
+    for number in range(2):
+        shutil.copy(folder / f"test/FAKE/{number:04d}.jpg", folder / f"train/FAKE/twin-{number}.jpg")
+    return folder
+
+
+def test_audit_clean_audit(run: Run, leaky: Path, tmp_path: Path) -> None:
+    code, out, err = run("audit", leaky, "--out", tmp_path / "first", "--fail-on", "leak")
+    assert (code, err) == (10, "")
+    assert "2 test images also in train" in out
+    assert (tmp_path / "first/audit.html").is_file()
+    code, out, _ = run("data", "clean", leaky, "--out", tmp_path / "clean.csv")
+    assert code == 0
+    assert "88 of 90 images stay" in out
+    assert "left out: 2 stands in test" in out
+    assert (tmp_path / "clean-left-out.csv").is_file()
+    code, out, _ = run("audit", tmp_path / "clean.csv", "--out", tmp_path / "second", "--fail-on", "leak", "--json")
+    assert code == 0
+    assert json.loads(out)["counts"]["leak"] == 0
+
+
+def test_levels_decide_the_exit_code(run: Run, image_folder: Path, tmp_path: Path) -> None:
+    assert run("audit", image_folder, "--out", tmp_path / "a", "--fail-on", "leak")[0] == 0
+    assert run("audit", image_folder, "--out", tmp_path / "b", "--fail-on", "note")[0] == 10
+    code, _, err = run("audit", image_folder, "--out", tmp_path / "c", "--fail-on", "everything")
+    assert code == 2
+    assert "'everything'" in err
+
+
+def test_a_detector_is_asked_about_its_test_part(run: Run, run_folder: Path, image_folder: Path, tmp_path: Path) -> None:
+    from .. import conftest
+
+    folder = conftest.make_images(tmp_path / "more", n_train=60, n_test=60)
+    code, out, err = run("audit", folder, "--out", tmp_path / "out", "--detector", run_folder, "--json")
+    assert (code, err) == (0, "")
+    found = json.loads(out)
+    assert found["detector"]["whole"]["n"] == 120
+    assert found["measured_on"] == "the data's own test part"
+    assert run("audit", folder, "--out", tmp_path / "x", "--detector", tmp_path / "none")[0] == 6
+
+
+def test_refusals(run: Run, image_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken/mine.txt").touch()
+    assert run("audit", image_folder, "--out", tmp_path / "taken")[0] == 2
+    assert run("audit", "--out", tmp_path / "x")[0] == 2
+    assert run("audit", tmp_path / "nowhere", "--out", tmp_path / "x")[0] == 5
+    code, _, err = run("data", "clean", image_folder, "--out", tmp_path / "clean.txt")
+    assert code == 2
+    assert "end in .csv" in err
+    run("data", "clean", image_folder, "--out", tmp_path / "clean.csv")
+    code, _, err = run("data", "clean", tmp_path / "clean.csv", "--out", tmp_path / "clean.csv")
+    assert code == 2
+    assert "being cleaned" in err
+
+
+def test_broken_images_are_named(run: Run, leaky: Path, tmp_path: Path) -> None:
+    (leaky / "train/REAL/0000.jpg").write_bytes(b"no image")
+    assert run("audit", leaky, "--out", tmp_path / "a")[0] == 5
+    code, out, _ = run("audit", leaky, "--out", tmp_path / "b", "--skip-broken")
+    assert code == 0
+    assert "1 file cannot be read" in out
+    code, out, _ = run("data", "clean", leaky, "--out", tmp_path / "clean.csv", "--skip-broken")
+    assert "left out: 1 unreadable" in out
+
+
+def test_a_hostile_name_stays_text(run: Run, leaky: Path, tmp_path: Path) -> None:
+    (leaky / "train/REAL/\x1b[2J.jpg").write_bytes((leaky / "train/REAL/0001.jpg").read_bytes())
+    code, out, _ = run("audit", leaky, "--out", tmp_path / "a")
+    assert code == 0
+    assert "\x1b" not in out
+    assert "\x1b" not in (tmp_path / "a/audit.json").read_text()

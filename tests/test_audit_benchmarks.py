@@ -1,0 +1,71 @@
+"""The measurements of the audit: what counts as a right and as a false alarm, and the tables of its page."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def module(name: str) -> ModuleType:
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path.remove(str(ROOT / "benchmarks"))
+
+
+planted, cifake = module("audit_planted"), module("audit_cifake")
+
+
+def test_alarms_are_judged_by_hand() -> None:
+    plant = planted.Plant(("stamp",), ("shortcut-file-size",))
+    found = [
+        {"stamp": "shortcut", "shortcut-file-size": "shortcut"},
+        {"stamp": "warning", "colour-cast": "shortcut"},
+        {"simple-statistics": "warning"},
+    ]
+    row = planted.judged(plant, found)
+    assert (row["right_alarms"], row["false_alarms"], row["false_kinds"]) == (1, 1, ["colour-cast"])
+    clean = planted.judged(planted.Plant(), found[2:])
+    assert (clean["right_alarms"], clean["false_alarms"]) == (None, 1)
+    assert planted.judged(planted.Plant(has_both=True), found[2:])["false_alarms"] == 0
+    told = planted.totals({"a": row, "b": clean})
+    assert told == {"planted": {"found": 1, "of": 3}, "clean": {"alarmed": 1, "of": 1}, "planted_with_another_alarm": 1}
+
+
+def test_plants_change_what_they_say() -> None:
+    image = np.full((32, 32, 3), 100, np.uint8)
+    assert (planted.stamped(image) != image).any(axis=2).sum() == 16
+    assert (planted.faintly_stamped(image) != image).any(axis=2).sum() == 25
+    assert planted.tinted(image)[0, 0].tolist() == [106, 100, 94]
+    assert planted.larger(image).shape == (40, 40, 3)
+    assert (image == 100).all()
+
+
+def test_the_table_of_the_page() -> None:
+    interval = {"value": 0.5, "low": 0.4, "high": 0.6}
+    score = {"n": 10, "accuracy": interval, "roc_auc": interval}
+    report = {
+        "shortcuts": [{"name": "colour", "kind": "content", "cross_validated": score, "on_test": None}],
+        "detector": {"name": "mine", "sample": score, "whole": score, "without_leaks": None},
+    }
+    rows = cifake.table_rows(report)
+    assert [(row["name"], row["measured"]) for row in rows] == [
+        ("colour", "cross-validated"), ("mine", "test part"), ("mine", "all it was asked"),
+    ]  # fmt: skip
+    assert rows[0]["accuracy_low"] == 0.4
+
+
+def test_a_table_that_was_not_measured_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cifake.record, "RESULTS", tmp_path)
+    page = "".join(f"<!-- table: {name} --> old <!-- end: {name} -->" for name in ("shortcuts", "bars", "planted"))
+    assert cifake.filled_page(page) == page
+    (tmp_path / "audit_planted.json").write_text('{"rows": {"PNG": {"right_alarms": 5, "n_audits": 5, "false_alarms": 0}}}')
+    assert "| PNG | 5 of 5 | 0 of 5 |" in cifake.filled_page(page)
