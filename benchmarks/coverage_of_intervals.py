@@ -21,7 +21,7 @@ from scipy.special import expit
 from scipy.stats import norm
 
 from fauxto.metrics import Answers, Interval, all_metrics, at_share, confusion, differences, reliability_bins
-from fauxto.prior import share_interval
+from fauxto.recalibration.prior import share_interval
 
 LEVEL, BAR = 0.95, (0.93, 0.97)
 # Number of images and share of fakes of the simulated data sets.

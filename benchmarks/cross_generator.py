@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import record
 
-from fauxto.answering import AS_THEY_ARE, Loose, Stored, answers, n_cores
 from fauxto.data.store import Store, load_data
 from fauxto.detector import Detector
-from fauxto.generators import row_of
+from fauxto.evaluation.answering import AS_THEY_ARE, Loose, Stored, answers, n_cores
+from fauxto.evaluation.generators import row_of
 from fauxto.report.curves import matrix
 from fauxto.report.generators import AS_IS, MIN_FAKES, AcrossGenerators, Row
 from fauxto.report.plots import png_of

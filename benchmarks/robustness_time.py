@@ -17,17 +17,17 @@ from typing import Any
 
 import record
 
-from fauxto.answering import n_cores
 from fauxto.data.store import Store, load_data
 from fauxto.detector import Detector
 from fauxto.evaluation import columns_for, evaluate
+from fauxto.evaluation.answering import n_cores
+from fauxto.evaluation.robustness import measure_robustness
+from fauxto.perturb.suites import perturbations
 from fauxto.report import Report, write_report
 from fauxto.report.curves import drawings_of_robustness
 from fauxto.report.plots import png_of
 from fauxto.report.robustness import CLEAN, Robustness
-from fauxto.robustness import measure_robustness
 from fauxto.runs import write_whole
-from fauxto.suites import perturbations
 
 BAR_S = 600
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from fauxto import Detector
 from fauxto.data.store import load_data
 from fauxto.recalibration import recalibrate, write_detector
-from fauxto.sampling import labelled_sample
+from fauxto.recalibration.sampling import labelled_sample
 
 
 def main(detector_folder: str, data: str, out: str) -> None:

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 from fauxto import Detector
-from fauxto.comparison import compare, read_scores
 from fauxto.data.store import load_data
+from fauxto.evaluation.comparison import compare, read_scores
 from fauxto.report.versus_page import write_comparison
 
 

@@ -9,14 +9,14 @@ import jinja2
 import numpy as np
 import pytest
 
-from fauxto.answering import Answers
+from fauxto.evaluation.answering import Answers
+from fauxto.evaluation.robustness import changed
 from fauxto.metrics import Interval
+from fauxto.perturb.suites import perturbations
 from fauxto.report import curves
 from fauxto.report.generators import AcrossGenerators, Against, Row
 from fauxto.report.parts import across_context, robustness_context
 from fauxto.report.robustness import Robustness
-from fauxto.robustness import changed
-from fauxto.suites import perturbations
 
 EVIL = "<script>$x</script>"
 

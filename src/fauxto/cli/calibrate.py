@@ -41,7 +41,7 @@ def calibrate(
     """
     from fauxto.detector import Detector
     from fauxto.recalibration import recalibrate, write_detector
-    from fauxto.sampling import labelled_sample, unlabelled_sample
+    from fauxto.recalibration.sampling import labelled_sample, unlabelled_sample
 
     loaded = Detector.load(detector)
     if out.exists():

@@ -50,8 +50,8 @@ def check_words(perturb: Sequence[str], by: str, encode: str, reals: Path | None
         ConfigError: A perturbation is impossible.
     """
     from fauxto.perturb import steps
+    from fauxto.perturb.suites import perturbations
     from fauxto.report.generators import AS_IS
-    from fauxto.suites import perturbations
 
     if by not in ("", "generator"):
         raise UsageError(f"--by knows 'generator' only, got {by!r}")
@@ -66,8 +66,8 @@ def with_changes(
     report: Report, detector: Detector, store: Store, columns: Mapping[str, np.ndarray], names: Sequence[str], workers: int
 ) -> Report:
     """Return the report with the same images under each perturbation."""
-    from fauxto.answering import n_cores
-    from fauxto.robustness import measure_robustness
+    from fauxto.evaluation.answering import n_cores
+    from fauxto.evaluation.robustness import measure_robustness
 
     with counting_bar("scoring changed images") as progress:
         found = measure_robustness(
@@ -97,8 +97,8 @@ def with_generators(
     photographs: Photographs | None, encode: str, workers: int,
 ) -> Report:  # fmt: skip
     """Return the report with the images of its first column generator by generator."""
-    from fauxto.answering import n_cores
-    from fauxto.generators import measure_generators
+    from fauxto.evaluation.answering import n_cores
+    from fauxto.evaluation.generators import measure_generators
 
     name, home = (photographs[0], photographs[1:]) if photographs else ("the same data", None)
     with counting_bar("scoring generators") as progress:

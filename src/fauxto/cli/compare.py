@@ -13,8 +13,8 @@ from fauxto.cli.common import DataOption, SkipBroken, command_line, note_of, ope
 from fauxto.cli.terminal import counting_bar, printable
 
 if TYPE_CHECKING:
-    from fauxto.comparison import ScoresFile
     from fauxto.detector import Detector
+    from fauxto.evaluation.comparison import ScoresFile
     from fauxto.metrics import Interval
     from fauxto.report.versus import Comparison
 
@@ -37,8 +37,8 @@ def compare(
       fauxto compare cifake runs/notebook --data cifake.tar.xz --out reports/two
       fauxto compare cifake theirs=scores.csv --data cifake.tar.xz --out reports/theirs
     """
-    from fauxto.comparison import compare as measure
     from fauxto.data.sources import locate
+    from fauxto.evaluation.comparison import compare as measure
     from fauxto.report.versus_page import write_comparison
 
     require("matplotlib", "jinja2")
@@ -61,8 +61,8 @@ def compare(
 
 def _named(word: str) -> tuple[str, Detector | ScoresFile]:
     """Return a contestant with its name: a path with an equals sign in it is a path if it is there."""
-    from fauxto.comparison import read_scores
     from fauxto.detector import Detector
+    from fauxto.evaluation.comparison import read_scores
 
     name, equals, rest = word.partition("=")
     where = rest if equals and name and not Path(word).exists() else word

@@ -10,10 +10,10 @@ import numpy as np
 
 from fauxto.metrics import Interval
 from fauxto.perturb import steps
+from fauxto.perturb.suites import NEUTRAL
 from fauxto.report.generators import AcrossGenerators, Row
 from fauxto.report.plots import Draw, Palette, png_of
 from fauxto.report.robustness import CHAINED, CLEAN, Changed, Condition, Robustness
-from fauxto.suites import NEUTRAL
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,4 +1,4 @@
-"""fauxto.comparison and its page: common images, scores from files, hostile files, text that stays text."""
+"""fauxto.evaluation.comparison and its page: common images, scores from files, hostile files, text that stays text."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from fauxto import Detector, metrics
-from fauxto.comparison import ScoresFile, common_images, compare, read_scores
 from fauxto.data.store import Store
 from fauxto.errors import DataError, UsageError
+from fauxto.evaluation.comparison import ScoresFile, common_images, compare, read_scores
 from fauxto.report.versus_page import short_p, to_csv, to_html, write_comparison
 
 EVIL = 'a<script>alert("x")</script>'
@@ -80,7 +80,7 @@ def test_a_detector_is_asked_and_timed(store: Store, three: list[ScoresFile]) ->
 def test_common_images_are_nobodys_training_images(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = (Detector(Path("x"), {"name": name}) for name in "ab")
     parts = {"a": np.arange(20, 70), "b": np.arange(40, 88)}
-    monkeypatch.setattr("fauxto.comparison.columns_for", lambda card, store: {"test": parts[card["name"]]})
+    monkeypatch.setattr("fauxto.evaluation.comparison.columns_for", lambda card, store: {"test": parts[card["name"]]})
     name, members = common_images([first, second], store)
     assert (name, members.tolist()) == ("test", list(range(40, 70)))
     parts["b"] = np.arange(80, 88)
@@ -124,7 +124,7 @@ def test_files_that_are_no_text_or_not_there_are_refused(tmp_path: Path, monkeyp
     for name in ("b.csv", "nowhere.csv", "."):
         with pytest.raises(DataError, match="cannot be read as CSV"):
             read_scores(tmp_path / name, name="x")
-    monkeypatch.setattr("fauxto.comparison.MAX_CSV_BYTES", 10)
+    monkeypatch.setattr("fauxto.evaluation.comparison.MAX_CSV_BYTES", 10)
     with pytest.raises(DataError, match="far too many"):
         read_scores(written(tmp_path, "path,p_fake\na,0\n"), name="x")
 

@@ -21,7 +21,7 @@ from fauxto.metrics import expected_calibration_error
 from fauxto.perturb import STANDARD, perturbed
 from fauxto.vocabulary import Prediction
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 WITH_EXAMPLES = ("record", "peers", "best_detector", "fast_preset")
 
 

@@ -13,7 +13,7 @@ import pytest
 from fauxto import metrics
 from fauxto.metrics import Interval
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 coverage = importlib.import_module("coverage_of_intervals")
 sys.path.remove(str(ROOT / "benchmarks"))

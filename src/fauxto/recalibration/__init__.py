@@ -19,8 +19,8 @@ from fauxto.checkpoint import MODEL, WEIGHTS, write_card
 from fauxto.detector import Detector
 from fauxto.errors import ScoreError
 from fauxto.metrics import Interval, confusion, wilson
-from fauxto.platt import MIN_SLOPE, fit_platt
-from fauxto.prior import check_prior, prior_shift, share_interval
+from fauxto.recalibration.platt import MIN_SLOPE, fit_platt
+from fauxto.recalibration.prior import check_prior, prior_shift, share_interval
 from fauxto.runs import whole_folder
 from fauxto.verdicts import MEASURED_ON, VerdictRule, points_of
 from fauxto.vocabulary import OVER_ONE

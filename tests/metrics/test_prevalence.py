@@ -1,4 +1,4 @@
-"""fauxto.metrics.prevalence and fauxto.prior: Bayes by hand, intervals against brute force, shares that are found again."""
+"""metrics.prevalence and recalibration.prior: Bayes by hand, intervals against brute force, shares that are found again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from scipy import optimize, stats
 from fauxto.errors import ScoreError
 from fauxto.metrics import Confusion, at_share, precision, wilson
 from fauxto.metrics.prevalence import ratio_interval
-from fauxto.prior import estimated_share, prior_shift, share_interval
+from fauxto.recalibration.prior import estimated_share, prior_shift, share_interval
 
 
 def test_by_hand():

@@ -1,4 +1,4 @@
-"""fauxto.generators: each generator against the same photographs, saved alike; what is too small is told."""
+"""fauxto.evaluation.generators: each generator against the same photographs, saved alike; what is too small is told."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from fauxto import metrics
 from fauxto.detector import Detector
 from fauxto.errors import DataError
-from fauxto.generators import Files, files_of, generators_of, measure_generators
+from fauxto.evaluation.generators import Files, files_of, generators_of, measure_generators
 from fauxto.perturb import perturbed
 from fauxto.report.generators import MIN_FAKES, Against, Row
 

@@ -1,4 +1,4 @@
-"""fauxto.answering: the answers of Detector.predict, kept on disk, the same in parts and in several processes."""
+"""fauxto.evaluation.answering: the answers of Detector.predict, kept on disk, the same in parts and in several processes."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import pickle
 import numpy as np
 import pytest
 
-from fauxto import answering
-from fauxto.answering import Answers, Loose, Stored, answers
 from fauxto.data.sources import open_source
 from fauxto.data.store import open_store
 from fauxto.detector import Detector
 from fauxto.errors import ConfigError, DetectorError, UsageError
+from fauxto.evaluation import answering
+from fauxto.evaluation.answering import Answers, Loose, Stored, answers
 from fauxto.perturb import perturbed
 
 

@@ -1,4 +1,4 @@
-"""fauxto.platt: against scikit-learn and scipy, and held where there is little to see."""
+"""fauxto.recalibration.platt: against scikit-learn and scipy, and held where there is little to see."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from scipy import optimize
 
 from fauxto.errors import ScoreError
-from fauxto.platt import BIAS_SD, NEEDED_FOR_SLOPE, SLOPE_SD, Platt, fit_platt
+from fauxto.recalibration.platt import BIAS_SD, NEEDED_FOR_SLOPE, SLOPE_SD, Platt, fit_platt
 
 
 def drawn(n_real, n_fake, *, slope=1.0, bias=0.0, seed=0):

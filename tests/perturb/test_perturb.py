@@ -335,7 +335,7 @@ def test_training_takes_any_size(shape):
 
 
 def test_the_documented_policy_is_the_one_that_training_draws_from():
-    page = (Path(__file__).parents[1] / "docs" / "perturb.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "perturb.md").read_text(encoding="utf-8")
     table = re.search(r"\| weight \| kind .*?\n\n", page, re.DOTALL).group().strip()
     found: list[tuple[float, str, tuple[float, ...]]] = []
     for line in table.splitlines()[2:]:

@@ -18,7 +18,7 @@ from fauxto.metrics import Interval
 from fauxto.perturb import perturbed
 from fauxto.report.generators import Against, Row
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def module(name: str) -> ModuleType:

@@ -1,4 +1,4 @@
-"""fauxto.suites: what --perturb names."""
+"""fauxto.perturb.suites: what --perturb names."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 
 from fauxto.errors import ConfigError
 from fauxto.perturb import KINDS, STANDARD, perturbed, steps
-from fauxto.suites import CHAINS, NEUTRAL, perturbations
+from fauxto.perturb.suites import CHAINS, NEUTRAL, perturbations
 
 
 def test_standard_is_the_published_names_then_the_longer_ways():

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from fauxto.answering import Answers, Progress, Stored, answers
 from fauxto.data.store import Store
 from fauxto.detector import Detector
 from fauxto.errors import DataError, UsageError
+from fauxto.evaluation.answering import Answers, Progress, Stored, answers
 from fauxto.metrics import (
     Interval,
     auc_interval,

@@ -27,7 +27,7 @@ from fauxto.perturb import perturbed
 from fauxto.preprocess import PreprocessSpec
 from fauxto.training import finish, logs, train
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SOURCE = {"began": "one", "dcgan": "one", "ddpm": "two"}
 
 

@@ -1,4 +1,4 @@
-"""fauxto.robustness: numbers, flips and transitions by hand, and the images of the report under each perturbation."""
+"""fauxto.evaluation.robustness: numbers, flips and transitions by hand, and the images of the report under each perturbation."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import pytest
 from sklearn import metrics as sk
 
 from fauxto import metrics
-from fauxto.answering import Answers
 from fauxto.detector import Detector
 from fauxto.errors import DataError, UsageError
 from fauxto.evaluation import columns_for, evaluate
+from fauxto.evaluation.answering import Answers
+from fauxto.evaluation.robustness import changed, measure_robustness, numbers
 from fauxto.metrics import wilson
 from fauxto.perturb import perturbed
 from fauxto.report.robustness import CLEAN, FLIPS, NUMBERS
-from fauxto.robustness import changed, measure_robustness, numbers
 
 
 def said(p_fake, *, unsure=()):

@@ -15,7 +15,7 @@ from fauxto.data.store import Store
 from fauxto.errors import DetectorError, ScoreError, UsageError
 from fauxto.evaluation import evaluate
 from fauxto.recalibration import Recalibration, Sample, recalibrate, write_detector
-from fauxto.sampling import labelled_sample, unlabelled_sample
+from fauxto.recalibration.sampling import labelled_sample, unlabelled_sample
 from fauxto.verdicts import VerdictRule, points_of
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from fauxto.answering import AS_THEY_ARE, Answers, Images, Progress, Stored, answers
 from fauxto.data.store import Store
 from fauxto.detector import Detector
 from fauxto.errors import DataError
+from fauxto.evaluation.answering import AS_THEY_ARE, Answers, Images, Progress, Stored, answers
 from fauxto.metrics import auc_interval, confusion, ratio_interval_of, wilson
 from fauxto.report.generators import AS_IS, MIN_FAKES, AcrossGenerators, Against, Row
 from fauxto.vocabulary import Verdict
