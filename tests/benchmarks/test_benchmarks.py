@@ -17,7 +17,6 @@ from scipy import stats
 from fauxto.config import preset, to_dict, to_toml
 from fauxto.data.splits import fingerprint, make_split
 from fauxto.data.store import Store
-from fauxto.metrics import expected_calibration_error
 from fauxto.perturb import STANDARD, perturbed
 from fauxto.vocabulary import Prediction
 
@@ -69,18 +68,6 @@ def test_over_seeds_is_students_interval() -> None:
     found = record.over_seeds(values)
     low, high = stats.t.interval(0.95, 2, loc=np.mean(values), scale=stats.sem(values))
     assert (found.value, found.low, found.high) == pytest.approx((np.mean(values), low, high))
-
-
-def test_ece_interval_stands_around_the_value() -> None:
-    rng = np.random.default_rng(0)
-    p_fake = rng.random(2000)
-    is_fake = rng.random(2000) < p_fake**1.5  # too sure of itself: a true error far from 0
-    found = record.ece_interval(is_fake, p_fake, n_resamples=300)
-    assert found.value == expected_calibration_error(is_fake, p_fake)
-    # The middle is the value itself; a plain percentile interval would lie to its right.
-    assert (found.low + found.high) / 2 == pytest.approx(found.value, abs=0.15 * (found.high - found.low))
-    assert 0.01 < found.high - found.low < 0.08
-    assert record.ece_interval(is_fake, is_fake.astype(float), n_resamples=50).high == 0  # never wrong: a point
 
 
 def test_order_of_refuses_what_is_missing_or_double() -> None:
@@ -173,15 +160,15 @@ def test_peers_are_matched_by_path(tmp_path: Path) -> None:
 
 def test_table_and_picture_of_peers(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    is_fake = np.repeat([True, False], 50)
-    p_fake = {name: np.clip(is_fake + rng.normal(0, noise, 100), 0, 1) for name, noise in (("own", 0.1), ("a", 0.6), ("b", 0.9))}
+    is_fake = np.repeat([True, False], 400)
+    p_fake = {name: np.clip(is_fake + rng.normal(0, noise, 800), 0, 1) for name, noise in (("own", 0.1), ("a", 0.6), ("b", 0.9))}
     found = peers.measured(is_fake, p_fake, ["own"], n=20)
     assert tuple(found["scores"]["a"]) == record.SCORES
     assert all(one["low"] <= one["value"] <= one["high"] for one in found["scores"]["a"].values())
     assert found["best_peer"] == "a"
     assert [row["detector"] for row in peers.flat("test", found)] == ["own", "a", "b"]
     table = peers.markdown({"test": found, "unseen": found})
-    assert table.splitlines()[2].startswith("| **own** (fauxto) | 100.00 (100.00-100.00) |")
+    assert table.splitlines()[2].startswith("| **own** (fauxto) | 100.00 (99.52-100.00) |")
     peers.draw(tmp_path / "p.png", found)
     assert (tmp_path / "p.png").read_bytes()[:4] == b"\x89PNG"
 

@@ -35,7 +35,7 @@ WORTH_PROCESSES = 8192  # answers; fewer are there before the processes are
 AS_THEY_ARE = ""  # stands for no perturbation
 _KINDS = ("", *(kind.value for kind in Kind))
 # What an answer depends on.
-_CODE = ("calibration", "detector", "perturb", "preprocess", "scope", "session", "verdicts")
+_CODE = ("calibration.py", "detector.py", "perturb/__init__.py", "preprocess.py", "scope.py", "session.py", "verdicts.py")
 _PACKAGES = ("numpy", "pillow", "onnxruntime")
 
 Progress = Callable[[int, int], None]
@@ -267,7 +267,7 @@ def _answers(detector: Detector, logit: np.ndarray, code: np.ndarray) -> Answers
 def _places(detector: Detector, images: str, name: str, seed: int) -> tuple[Path, Path]:
     """Return where the logits and the kinds of unsure verdicts are kept."""
     card = detector.card
-    code = hashlib.sha256(b"".join(resources.files("fauxto").joinpath(f"{name}.py").read_bytes() for name in _CODE)).hexdigest()
+    code = hashlib.sha256(b"".join(resources.files("fauxto").joinpath(name).read_bytes() for name in _CODE)).hexdigest()
     versions = [metadata.version(package) for package in _PACKAGES]
     # Only a mirrored detector's logits depend on the calibration: it asks twice where it is not certain.
     asked_twice = detector.temperature if detector.spec.mirrored else None
