@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import resources
-from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -20,11 +19,10 @@ from fauxto.images import ImageLike, to_pixels
 from fauxto.perturb import perturbed
 from fauxto.preprocess import PreprocessSpec, fit_square, to_network_input
 from fauxto.scope import Scope
-from fauxto.session import ask, open_session
+from fauxto.session import ask, in_batches, open_session
 from fauxto.verdicts import VerdictRule, points_of
 from fauxto.vocabulary import Kind, Prediction, Reason, Verdict
 
-Item = TypeVar("Item")
 BATCH_SIZE = 256
 DEFAULT = "cifake"  # the bundled detector that is used when none is named
 # As far as this from the threshold, in log-odds from one half, re-encoding turns no verdict round: nothing is gained by asking
@@ -144,7 +142,7 @@ class Detector:
             images: As for ``predict``; read as they are needed, so that a folder of any size fits.
             batch_size: Images that the network sees at once.
         """
-        for batch in _batches((self._prepared(image) for image in images), self._at_once(batch_size)):
+        for batch in in_batches((self._prepared(image) for image in images), self._at_once(batch_size)):
             yield from self._answers(batch)
 
     def logits(
@@ -161,7 +159,7 @@ class Detector:
             float32, shape (n,).
         """
         answers, n_done = [np.zeros(0, np.float32)], 0
-        for batch in _batches((fit_square(image, size=self.spec.size) for image in images), self._at_once(batch_size)):
+        for batch in in_batches((fit_square(image, size=self.spec.size) for image in images), self._at_once(batch_size)):
             answers.append(self._run(np.stack(batch), "logit"))
             n_done += len(batch)
             if progress:
@@ -278,12 +276,6 @@ class Detector:
 class _Prepared:
     square: np.ndarray
     size: tuple[int, int]
-
-
-def _batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    rest = iter(items)
-    while batch := list(islice(rest, size)):
-        yield batch
 
 
 def _find(where: str | Path | None) -> Path:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from fauxto.checkpoint import MODEL, verified
 from fauxto.errors import DetectorError
 
+Item = TypeVar("Item")
 _N_AXES = {"logit": 1, "evidence": 3}
 
 
@@ -61,3 +63,15 @@ def ask(session: Any, images: np.ndarray, outputs: Sequence[str], *, where: Path
     except Exception as error:  # ONNX Runtime raises its own, undocumented classes
         raise DetectorError(f"{where} does not fit its card ({error}): export the detector again") from error
     return [np.asarray(found[name]) for name in outputs]
+
+
+def in_batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Yield lists of up to so many items, read as they are needed.
+
+    Example:
+        >>> list(in_batches("abc", 2))
+        [['a', 'b'], ['c']]
+    """
+    rest = iter(items)
+    while batch := list(islice(rest, size)):
+        yield batch

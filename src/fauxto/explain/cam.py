@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -21,6 +19,7 @@ from fauxto.images import ImageLike, to_pixels
 from fauxto.networks import load_network
 from fauxto.preprocess import fit_square, to_network_input
 from fauxto.runs import whole_folder, write_json
+from fauxto.session import in_batches
 from fauxto.vocabulary import Label
 
 try:
@@ -189,7 +188,7 @@ class Explainer:
 
     def logits(self, images: Iterable[np.ndarray]) -> np.ndarray:
         """Return the network's raw answers, float32 (n,), for uint8 images (h, w, 3)."""
-        batches = in_batches(fit_square(image, size=self.detector.spec.size) for image in images)
+        batches = in_batches((fit_square(image, size=self.detector.spec.size) for image in images), BATCH_SIZE)
         return np.concatenate([np.zeros(0, np.float32), *(self._logits(np.stack(batch)) for batch in batches)])
 
     def explain(self, images: Iterable[ImageLike], *, target: str | None = None, layer: str | None = None) -> list[Explanation]:
@@ -208,7 +207,9 @@ class Explainer:
         if target is not None and target not in TARGETS:
             raise UsageError(f"the target must be one of {', '.join(TARGETS)}, got {target!r}")
         chosen = self.choose_layer(layer)
-        return [explanation for batch in in_batches(images) for explanation in self._explain_batch(batch, target, chosen)]
+        return [
+            explanation for batch in in_batches(images, BATCH_SIZE) for explanation in self._explain_batch(batch, target, chosen)
+        ]
 
     def _explain_batch(self, images: Sequence[ImageLike], target: str | None, layer: str) -> list[Explanation]:
         detector = self.detector
@@ -281,9 +282,3 @@ def scaled(raw: np.ndarray) -> tuple[np.ndarray, float]:
     positive = np.maximum(raw, 0).astype(np.float32)
     peak = float(positive.max())
     return (positive / np.float32(peak) if peak > 0 else positive), peak
-
-
-def in_batches(items: Iterable[Any]) -> Iterator[list[Any]]:
-    """Return lists of up to ``BATCH_SIZE`` items."""
-    source = iter(items)
-    return iter(lambda: list(islice(source, BATCH_SIZE)), [])
