@@ -11,7 +11,6 @@ import argparse
 import re
 from collections import Counter
 from collections.abc import Iterable
-from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +20,13 @@ import record
 from rich.progress import track
 
 from fauxto.checkpoint import MODEL
-from fauxto.data.splits import fingerprint
+from fauxto.cli.terminal import counting_bar
 from fauxto.data.store import Store, load_data
 from fauxto.detector import Detector
 from fauxto.evaluation import TEST
+from fauxto.evaluation.answering import AS_THEY_ARE, Answers, Stored, answers, n_cores
 from fauxto.metrics import Interval, accuracy
-from fauxto.perturb import STANDARD, perturbed
+from fauxto.perturb import STANDARD
 from fauxto.runs import write_whole
 
 CLEAN, SEED = "clean", 0
@@ -79,26 +79,22 @@ def measured(
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """Return run -> column -> perturbation -> numbers; those to be measured briefly under the perturbations with a bar only."""
     test = columns[TEST]
-    clean = store.batch(test)
     inside = {column: np.searchsorted(test, at) for column, at in columns.items()}
     found: dict[str, dict[str, dict[str, Any]]] = {name: {column: {} for column in columns} for name in detectors}
-    for kind in track([CLEAN, *STANDARD], description="perturbations"):
-        pixels = cache(partial(perturbed, clean, kind, seed=SEED) if kind != CLEAN else lambda: clean)  # made once, if at all
-        for name, detector in detectors.items():
-            if name in briefly and kind not in (CLEAN, *NAMED_BARS):
-                continue
-            answers = record.answers_of(detector, pixels, f"{fingerprint(store, test)} {kind} {SEED}")
-            for column, at in inside.items():
+    for name, detector in detectors.items():
+        kinds = {CLEAN: AS_THEY_ARE} | {kind: kind for kind in (NAMED_BARS if name in briefly else STANDARD)}
+        with counting_bar(name) as progress:
+            said = answers(detector, Stored(store, test), list(kinds.values()), seed=SEED, n_workers=n_cores(), progress=progress)
+        for column, at in inside.items():
+            for kind, perturbation in track(kinds.items(), description=column):
                 n = n_resamples if kind == CLEAN else n_resamples // 5
-                found[name][column][kind] = numbers(detector, store.is_fake[test], answers, at, n_resamples=n)
+                found[name][column][kind] = numbers(detector, store.is_fake[test], said[perturbation], at, n_resamples=n)
     return found
 
 
-def numbers(
-    detector: Detector, is_fake: np.ndarray, answers: record.Answers, at: np.ndarray, *, n_resamples: int
-) -> dict[str, Any]:
+def numbers(detector: Detector, is_fake: np.ndarray, said: Answers, at: np.ndarray, *, n_resamples: int) -> dict[str, Any]:
     """Return scores of forced answers at the card's threshold, how often it is unsure and why, and how right it is otherwise."""
-    is_fake, p_fake, kinds = is_fake[at], detector.p_fake(answers.logit)[at], answers.kind[at]
+    is_fake, p_fake, kinds = is_fake[at], said.p_fake[at], said.kind[at]
     scores = record.score_intervals(is_fake, p_fake, threshold=detector.threshold, n_resamples=n_resamples)
     answered = kinds == ""
     sure = accuracy(is_fake[answered], p_fake[answered], threshold=detector.threshold) if answered.any() else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import record
 
 from fauxto.data.store import Store
 from fauxto.detector import Detector
+from fauxto.evaluation.answering import AS_THEY_ARE, Loose, answers
 from fauxto.metrics import Interval
 
 NOTE = (
@@ -40,8 +40,7 @@ def rows(detectors: dict[str, Detector], store: Store, file: Path) -> list[dict[
 
 def alarm(detector: Detector, images: np.ndarray) -> np.ndarray:
     """Return which images are called fake at the card's threshold: bool, shape (n,)."""
-    answers = record.answers_of(detector, lambda: images, hashlib.sha256(images.tobytes()).hexdigest())
-    return np.asarray(detector.p_fake(answers.logit) >= detector.threshold)
+    return answers(detector, Loose(images))[AS_THEY_ARE].called_fake
 
 
 def alarm_ratio(

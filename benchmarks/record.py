@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import math
 import os
@@ -11,38 +10,26 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-import onnxruntime
-import PIL
 
-import fauxto
-from fauxto.checkpoint import CARD, WEIGHTS, load_tensors
+from fauxto.checkpoint import WEIGHTS, load_tensors
 from fauxto.config import TrainConfig, from_mapping
 from fauxto.data.splits import Split, fingerprint, make_split
 from fauxto.data.store import Store
 from fauxto.detector import Detector
 from fauxto.evaluation import TEST, columns_for
 from fauxto.metrics import Interval, all_metrics, ece_interval
-from fauxto.runs import cache_folder, environment_record, write_json, write_text, write_whole
+from fauxto.runs import environment_record, write_json, write_text
 
 RESULTS = Path(__file__).parent / "results"
 DOCS = Path(__file__).parents[1] / "docs"
 SCORES = ("accuracy", "roc_auc", "tpr_at_fpr1", "ece")
 # Okabe and Ito (2008): eight colours that people with any kind of colour vision tell apart; black stays for text.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
-NO_ANSWERS = {"__init__", "checkpoint", "config", "errors", "evaluation", "export", "mapping", "runs"}  # modules that decide none
-
-
-@dataclass(frozen=True)
-class Answers:
-    """What a detector answers on n images: float32 logits, and which kind of rule made it unsure ("" where it answered)."""
-
-    logit: np.ndarray
-    kind: np.ndarray
 
 
 def timed(work: Callable[[], object], *, n_runs: int) -> list[float]:
@@ -143,28 +130,6 @@ def order_of(known: Sequence[str], wanted: Sequence[str]) -> list[int]:
     if missing:
         raise SystemExit(f"{len(missing)} of {len(wanted)} images are not there, such as {missing[0]!r}: give the whole CIFAKE")
     return [place[key] for key in keys]
-
-
-def answers_of(detector: Detector, images: Callable[[], np.ndarray], key: str) -> Answers:
-    """Return the answers on ``images()``, from the cache if detector, key and code are those of an earlier call."""
-    digest = hashlib.sha256((detector.folder / CARD).read_bytes())
-    for path in sorted(Path(fauxto.__file__).parent.glob("*.py")):
-        digest.update(b"" if path.stem in NO_ANSWERS else path.read_bytes())
-    digest.update(f"{key} {PIL.__version__} {np.__version__} {onnxruntime.__version__}".encode())
-    file = cache_folder() / "benchmarks" / f"{digest.hexdigest()}.npz"
-    if not file.is_file():
-        predictions = detector.predict(images())
-        logit = np.array([one.logit for one in predictions], np.float32)
-        kind = np.array([one.kind for one in predictions])
-        write_whole(file, lambda part: _save(part, logit=logit, kind=kind))
-    with np.load(file, allow_pickle=False) as stored:
-        return Answers(stored["logit"], stored["kind"])
-
-
-def _save(path: Path, **arrays: np.ndarray) -> None:
-    """Write arrays under exactly this name; numpy would add a suffix to a path."""
-    with path.open("wb") as stream:
-        np.savez(stream, **arrays)
 
 
 def against_bar(value: float | None, bar: float, reach: float | None = None, *, at_most: bool = False) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from scipy import stats
 from fauxto.config import preset, to_dict, to_toml
 from fauxto.data.splits import fingerprint, make_split
 from fauxto.data.store import Store
+from fauxto.evaluation.answering import Answers
 from fauxto.perturb import STANDARD, perturbed
 from fauxto.vocabulary import Prediction
 
@@ -39,16 +40,11 @@ record, peers, best, fast, unseen, twins = (
 
 
 class Asked:
-    """A detector that calls an image fake by its brightness, and counts how often it was asked."""
+    """A detector that calls an image fake by its brightness."""
 
     threshold = 0.5
 
-    def __init__(self, folder: Path, card: str = "{}") -> None:
-        self.folder, self.n_asked = folder, 0
-        (folder / "card.json").write_text(card)
-
     def predict(self, images: Any) -> list[Prediction]:
-        self.n_asked += 1
         means = [float(np.mean(image)) / 255 for image in images]
         return [Prediction(p, p - 0.5, "fake" if p >= 0.5 else "real") for p in means]
 
@@ -98,26 +94,6 @@ def test_only_runs_with_the_official_split_are_measured_on_the_official_test_par
     assert record.split_of(trained, store) is None
     with pytest.raises(SystemExit, match="drawn was not trained with the official split"):
         record.official_columns({"drawn": trained_with(store, "notebook")}, store)
-
-
-def test_answers_are_kept_until_the_card_or_the_images_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FAUXTO_CACHE", str(tmp_path / "cache"))
-    images = np.stack([np.full((4, 4, 3), grey, np.uint8) for grey in (0, 255)])
-    detector = Asked(tmp_path)
-    for _ in range(2):
-        assert record.answers_of(detector, lambda: images, "a").logit.tolist() == [-0.5, 0.5]
-    assert detector.n_asked == 1
-    record.answers_of(detector, lambda: images, "b")
-    record.answers_of(Asked(tmp_path, card='{"threshold": 0.4}'), lambda: images, "a")
-    assert detector.n_asked == 2
-    assert len(list((tmp_path / "cache" / "benchmarks").glob("*.npz"))) == 3
-
-
-def test_answers_keep_which_rule_made_them_unsure(tmp_path: Path) -> None:
-    detector = Asked(tmp_path)
-    detector.predict = lambda images: [Prediction(0.5, 0.0, "unsure", "any words", "size"), Prediction(0.9, 1.0, "fake")]
-    for _ in range(2):
-        assert record.answers_of(detector, lambda: np.zeros((2, 4, 4, 3), np.uint8), "k").kind.tolist() == ["size", ""]
 
 
 def test_against_bar() -> None:
@@ -230,8 +206,9 @@ def test_rows_and_bars_of_two_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_numbers_count_forced_answers_and_abstentions(tmp_path: Path) -> None:
     is_fake, logit = np.array([True, True, False, False]), np.array([0.4, -0.1, 0.2, -0.4], np.float32)
-    answers = record.Answers(logit, np.array(["", "", "evidence", ""]))
-    found = best.numbers(Asked(tmp_path), is_fake, answers, np.arange(4), n_resamples=20)
+    p_fake = Asked().p_fake(logit)
+    said = Answers(logit, p_fake, p_fake >= 0.5, np.array(["", "", "evidence", ""]), np.array(["fake", "real", "unsure", "real"]))
+    found = best.numbers(Asked(), is_fake, said, np.arange(4), n_resamples=20)
     assert found["accuracy"]["value"] == 0.5
     assert found["unsure"] == {
         "share": 0.25, "reasons": {"evidence": 0.25}, "accuracy_of_answered": pytest.approx(2 / 3),
@@ -297,7 +274,7 @@ def test_a_table_by_generator(tmp_path: Path) -> None:
     images = [np.full((4, 4, 3), grey, np.uint8) for grey in (250, 200, 30, 10)]
     reals = np.stack([np.full((4, 4, 3), grey, np.uint8) for grey in (0, 20, 100, 220)])
     names = ["seen", "seen", "new", unseen.REAL]
-    table = unseen.by_generator(Asked(tmp_path), images, names, reals, {"seen"})
+    table = unseen.by_generator(Asked(), images, names, reals, {"seen"})
     assert [row["generator"] for row in table] == [unseen.REAL, "new", "seen", f"{unseen.REAL} matched"]
     assert [row["roc_auc"] for row in table] == [None, 0.5, 0.875, None]
     whole = unseen.overall(table)
