@@ -14,11 +14,9 @@ from fauxto.report.versus_page import write_comparison
 def main(detector_folder: str, scores: str, data: str, out: str) -> None:
     theirs = read_scores(Path(scores), name=Path(scores).stem)
     comparison = compare([Detector.load(detector_folder), theirs], load_data(data), data=Path(data).name)
-    (pair,) = comparison.pairs
+    pair = comparison.pairs[0]
     gain = pair.differences["accuracy"]
-    print(
-        f"{pair.own} - {pair.other}: accuracy {gain.value:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}], p = {pair.test.p_value:.2g}"
-    )
+    print(f"{pair.own} - {pair.other}: accuracy {gain.value:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}], p {pair.test.p_value:.2g}")
     print("page:", write_comparison(comparison, Path(out)))
 
 

@@ -107,7 +107,8 @@ def draw(axes: Axes, palette: Palette, *, points: Sequence[PointShares], level: 
     axes.minorticks_off()
     axes.set(xlabel="share of fakes among all images", ylabel="fake among those called fake, %", ylim=(0, 101))
     axes.set_xlim(100 * _FROM, 100 * _TO)
-    axes.legend(loc="lower right", labelcolor=palette.ink)
+    if axes.get_legend_handles_labels()[0]:  # no line where nothing is called fake
+        axes.legend(loc="lower right", labelcolor=palette.ink)
 
 
 def title(point: PointShares) -> str:
