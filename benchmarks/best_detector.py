@@ -1,6 +1,6 @@
 """Measure the shipped detector and its seeds against every bar, from their run folders.
 
-``python benchmarks/best_detector.py --run best-0 --run best-1 --run best-2 --plain plain-0 --beside fast-0 --data cifake.tar.xz
+``python benchmarks/best_detector.py --run best-1 --run best-2 --run best-3 --plain plain-1 --beside fast-0 --data cifake.tar.xz
 --lossless cifar10_lossless_train.npz --docs`` writes results/best.json, results/best.csv and, with --docs, docs/robustness.png.
 Answers are kept in the cache folder: a second call takes a minute. Nothing here chooses anything.
 """
