@@ -57,6 +57,16 @@ def test_a_detector_is_asked_about_its_test_part(run: Run, run_folder: Path, ima
     assert run("audit", folder, "--out", tmp_path / "x", "--detector", tmp_path / "none")[0] == 6
 
 
+def test_a_detector_with_too_few_test_images_is_told(run: Run, run_folder: Path, tmp_path: Path) -> None:
+    from .. import conftest
+
+    folder = conftest.make_images(tmp_path / "more", n_train=60, n_test=10)
+    code, out, err = run("audit", folder, "--out", tmp_path / "out", "--detector", run_folder, "--json")
+    assert code == 0
+    assert json.loads(out)["detector"] is None
+    assert "read against nothing" in err
+
+
 def test_refusals(run: Run, image_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken/mine.txt").touch()

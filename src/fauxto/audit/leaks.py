@@ -60,15 +60,17 @@ def find_leaks(store: Store, twins: Twins) -> Leaks:
 
 
 def known_outside(store: Store, twins: Twins, positions: Positions) -> Positions:
-    """Return those of ``positions`` that repeat, with the same label, an image which is not among them.
+    """Return those of ``positions`` that repeat, with the same label, an image which is not among them, or share its group.
 
     Args:
         store: All images.
         twins: Of that store.
         positions: A test part.
     """
-    others = twins.all_of(np.setdiff1d(np.arange(len(store)), positions).tolist())
-    return np.array([at for at in positions.tolist() if twins.find(at, others) is not None], np.int64)
+    outside = np.setdiff1d(np.arange(len(store)), positions)
+    others, groups = twins.all_of(outside.tolist()), set(store.group[outside].tolist()) - {""}
+    known = (at for at in positions.tolist() if store.group[at] in groups or twins.find(at, others) is not None)
+    return np.array(list(known), np.int64)
 
 
 def _inside_parts(twins: Twins, part: Sequence[str]) -> tuple[Pair, ...]:
