@@ -82,6 +82,19 @@ def test_refusals(run: Run, image_folder: Path, tmp_path: Path) -> None:
     assert "being cleaned" in err
 
 
+def test_no_manifest_that_is_being_cleaned_is_replaced(run: Run, image_folder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    shutil.copytree(image_folder, folder)
+    run("data", "clean", image_folder, "--out", tmp_path / "mine-left-out.csv")
+    shutil.copy(tmp_path / "mine-left-out.csv", folder / "manifest.csv")
+    for data, out in ((folder, folder / "manifest.csv"), (tmp_path / "mine-left-out.csv", tmp_path / "mine.csv")):
+        before = (folder / "manifest.csv").read_text()
+        code, _, err = run("data", "clean", data, "--out", out)
+        assert code == 2
+        assert "being cleaned" in err
+        assert (folder / "manifest.csv").read_text() == (tmp_path / "mine-left-out.csv").read_text() == before
+
+
 def test_broken_images_are_named(run: Run, leaky: Path, tmp_path: Path) -> None:
     (leaky / "train/REAL/0000.jpg").write_bytes(b"no image")
     assert run("audit", leaky, "--out", tmp_path / "a")[0] == 5
