@@ -91,6 +91,23 @@ def test_every_copy_of_a_test_image_goes_also_where_train_has_the_first(tmp_path
     assert [(pair.first, pair.second) for pair in leaks.inside] == [(0, 1), (0, 3)]
 
 
+def test_val_images_in_train_are_told(store: Store) -> None:
+    told = list(leak_findings(store, find_leaks(store, Twins(store, ()))))
+    val = next(finding for finding in told if finding.kind == "val-in-train")
+    assert (val.severity, val.numbers) == ("warning", {"n_images": 1, "n_near": 0})
+    # without a test part, val is what measures: c stands in train as b, and i's film as h
+    alone = replace(store, split=np.where(store.split == "test", "val", store.split))
+    leaks = find_leaks(alone, Twins(alone, ()))
+    told = list(leak_findings(alone, leaks))
+    assert [finding.kind for finding in told if finding.severity == "leak"] == ["test-in-train", "group-on-two-sides"]
+    assert alone.path[leaks.known_test].tolist() == ["a.png", "c.png"]
+    assert "2 val images also in train" in [finding.title for finding in told]
+    assert alone.path[leaks.group_test].tolist() == ["i.png"]
+    assert leaks.known_val == ()
+    out = clean(alone, ())
+    assert ("h.png", "group stands in val") in {(item.path, item.reason) for item in out.left_out}
+
+
 def test_the_manifest_reads_back_and_has_no_leak(folder: Path, store: Store, tmp_path: Path) -> None:
     found = clean(store, find_duplicates(store).pairs)
     out = tmp_path / "elsewhere/clean.csv"

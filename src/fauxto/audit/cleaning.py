@@ -22,9 +22,9 @@ from fauxto.data.store import Store
 from fauxto.errors import DataError
 from fauxto.runs import write_text
 
-CONTRADICTS, IN_TEST, IN_VAL, GROUP, DOUBLED, UNREADABLE, UNWRITABLE = (
-    "contradicting labels", "stands in test", "stands in val", "group stands in test", "doubled", "unreadable",
-    "a name that a manifest cannot hold",
+CONTRADICTS, IN_TEST, IN_VAL, GROUP, GROUP_VAL, DOUBLED, UNREADABLE, UNWRITABLE = (
+    "contradicting labels", "stands in test", "stands in val", "group stands in test", "group stands in val", "doubled",
+    "unreadable", "a name that a manifest cannot hold",
 )  # fmt: skip
 _RANK = {"test": 0, "val": 1}  # whose images stay where a picture stands in two parts; train and no part come last
 
@@ -69,7 +69,8 @@ def clean(store: Store, pairs: Sequence[Pair], *, equal_only: bool = False) -> C
 
     Equal pixels under both labels all go. Of a picture that stands, equally or nearly, in two parts, the test image stays, then
     the one of val. Of pictures that stand twice in one part the first stays. Training and validation images whose named group is
-    also in test go. Pairs of a real and a fake image that are nearly alike stay: fakes are made from photographs.
+    also in test (without a test part: in val) go. Pairs of a real and a fake image that are nearly alike stay: fakes are made
+    from photographs.
 
     Args:
         store: All images.
@@ -83,8 +84,9 @@ def clean(store: Store, pairs: Sequence[Pair], *, equal_only: bool = False) -> C
     twins = Twins(store, () if equal_only else pairs)
     for at, twin in twins.contradicting.items():
         out[at] = LeftOut(str(store.path[at]), CONTRADICTS, str(store.path[twin]), EQUAL)
-    for at in _of_test_groups(store).tolist():
-        out.setdefault(at, LeftOut(str(store.path[at]), GROUP))
+    held_out, reason = ("test", GROUP) if (store.split == "test").any() else ("val", GROUP_VAL)
+    for at in _of_groups_in(store, held_out).tolist():
+        out.setdefault(at, LeftOut(str(store.path[at]), reason))
     for at, (path, *words) in enumerate(zip(store.path.tolist(), store.generator.tolist(), store.group.tolist(), strict=True)):
         if safe_name(path.strip()) != path or not all(map(_is_text, (path, *words))):
             out[at] = LeftOut(path, UNWRITABLE)
@@ -157,11 +159,11 @@ def _is_text(word: str) -> bool:
     return not any(unicodedata.category(letter) in ("Cc", "Cs") for letter in word)
 
 
-def _of_test_groups(store: Store) -> Positions:
-    """Return training and validation images whose named group also stands in test."""
-    in_test = store.split == "test"
-    named = np.unique(store.group[in_test & (store.group != "")])
-    return np.flatnonzero(((store.split == "train") | (store.split == "val")) & np.isin(store.group, named))
+def _of_groups_in(store: Store, held_out: str) -> Positions:
+    """Return training and validation images whose named group also stands in the part that measures."""
+    is_held_out = store.split == held_out
+    named = np.unique(store.group[is_held_out & (store.group != "")])
+    return np.flatnonzero(np.isin(store.split, ("train", "val")) & ~is_held_out & np.isin(store.group, named))
 
 
 def _csv(rows: Sequence[Sequence[str]]) -> str:
