@@ -79,13 +79,7 @@ def _parts(store: Store) -> Iterator[Finding]:
             "no-parts", "warning", f"{numbers['none']:,} images belong to no part", "Others belong to train, val or test.",
             "Name the part of every image.", numbers,
         )  # fmt: skip
-    shares = {part: float(store.is_fake[store.split == part].mean()) for part in parts.tolist() if part}
-    for part, share in shares.items():
-        if share in (0.0, 1.0) and 0 < store.is_fake.mean() < 1:
-            yield Finding(
-                "one-class", "warning", f"the {part} part holds only {'fake' if share else 'real'} images",
-                "No AUC can be given on it, and nothing learnt from it.", "Give both classes to every part.", numbers,
-            )  # fmt: skip
+    yield from _shares_of_parts(store, [part for part in parts.tolist() if part], numbers)
     if "test" not in parts or "train" not in parts:
         missing = "test" if "test" not in parts else "train"
         yield Finding(
@@ -93,6 +87,16 @@ def _parts(store: Store) -> Iterator[Finding]:
             f"The data's own parts are {', '.join(filter(None, parts.tolist()))}.",
             "Use --split notebook for training, or name the parts in a manifest.", numbers,
         )  # fmt: skip
+
+
+def _shares_of_parts(store: Store, parts: list[str], numbers: dict[str, int]) -> Iterator[Finding]:
+    shares = {part: float(store.is_fake[store.split == part].mean()) for part in parts}
+    for part, share in shares.items():
+        if share in (0.0, 1.0) and 0 < store.is_fake.mean() < 1:
+            yield Finding(
+                "one-class", "warning", f"the {part} part holds only {'fake' if share else 'real'} images",
+                "No AUC can be given on it, and nothing learnt from it.", "Give both classes to every part.", numbers,
+            )  # fmt: skip
     if len(shares) > 1 and max(shares.values()) - min(shares.values()) > 0.2:
         told = ", ".join(f"{part} {100 * share:.0f} %" for part, share in shares.items())
         yield Finding(
