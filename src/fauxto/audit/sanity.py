@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from statistics import NormalDist
 
 import numpy as np
 
@@ -11,6 +10,7 @@ from fauxto.audit.facts import CATEGORIES, Facts
 from fauxto.audit.findings import Finding
 from fauxto.audit.samples import MIN_PER_CLASS
 from fauxto.data.store import Store
+from fauxto.errors import missing_extra
 
 FEW_PER_CLASS = 1000
 MAX_RATIO = 3.0  # of the classes' sizes
@@ -111,7 +111,7 @@ def _encoders(store: Store, facts: Facts) -> Iterator[Finding]:
         return
     for name in CATEGORIES:
         words = getattr(facts, name)
-        told = [(word, real, fake) for word, real, fake in _shares(words, store.is_fake) if abs(real - fake) >= MIN_DIFFERENCE]
+        told = list(_shares(words, store.is_fake))
         if not told:
             continue
         told.sort(key=lambda row: -abs(row[1] - row[2]))
@@ -129,17 +129,19 @@ def _encoders(store: Store, facts: Facts) -> Iterator[Finding]:
 
 
 def _shares(words: np.ndarray, is_fake: np.ndarray) -> Iterator[tuple[str, float, float]]:
-    """Yield word, share of the real and share of the fake images, where the difference is no chance (Bonferroni)."""
+    """Yield word, share of the real and share of the fake images, where they differ and it is no chance (Fisher, Bonferroni)."""
+    try:
+        from scipy.stats import fisher_exact
+    except ImportError as error:
+        raise missing_extra("train", "scipy") from error
     names, number = np.unique(words, return_inverse=True)
+    n_fake = int(is_fake.sum())
+    n_real = len(is_fake) - n_fake
     real, fake = (np.bincount(number[chosen], minlength=len(names)) for chosen in (~is_fake, is_fake))
-    n_real, n_fake = int(real.sum()), int(fake.sum())
-    limit = NormalDist().inv_cdf(1 - FALSE_ALARM / (2 * len(names)))
-    for at, name in enumerate(names.tolist()):
-        pooled = (real[at] + fake[at]) / (n_real + n_fake)
-        error = (pooled * (1 - pooled) * (1 / n_real + 1 / n_fake)) ** 0.5
-        difference = fake[at] / n_fake - real[at] / n_real
-        if error and abs(difference) > limit * error:
-            yield name, float(real[at] / n_real), float(fake[at] / n_fake)
+    for at in np.flatnonzero(np.abs(real / n_real - fake / n_fake) >= MIN_DIFFERENCE).tolist():
+        n_with, n_of_fake = int(real[at]), int(fake[at])
+        if fisher_exact([[n_with, n_real - n_with], [n_of_fake, n_fake - n_of_fake]])[1] < FALSE_ALARM / len(names):
+            yield str(names[at]), n_with / n_real, n_of_fake / n_fake
 
 
 def _named(name: str, word: str, facts: Facts) -> str:
