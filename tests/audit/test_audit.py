@@ -62,10 +62,28 @@ def test_a_detector_without_leaks_or_table(faulty: Store, report: AuditReport) -
     clean = np.setdiff1d(test, known)
     answers = Answers("x", 0.5, clean, faulty.is_fake[clean].astype(float))
     sample = draw_sample(faulty, test=clean)
-    found = _against(faulty, answers, known, sample, report.shortcuts, 0)
+    found = _against(faulty, answers, known, sample, report.shortcuts)
     assert found is not None
     assert (found.without_leaks, found.n_leaked) == (None, 0)
-    assert _against(faulty, answers, known, sample, (), 0) is None
+    assert _against(faulty, answers, known, sample, ()) is None
+
+
+def test_a_detector_is_not_read_against_other_images(faulty: Store, report: AuditReport) -> None:
+    test = np.flatnonzero(faulty.split == "test")[:30]  # too few to test a shortcut on, which is then cross-validated on all
+    answers = Answers("x", 0.5, test, faulty.is_fake[test].astype(float))
+    sample = draw_sample(faulty, test=test)
+    assert not sample.has_test
+    assert _against(faulty, answers, np.array([], np.int64), sample, report.shortcuts) is None
+
+
+def test_known_outside_are_groups_outside_of_the_part_that_was_asked(faulty: Store) -> None:
+    group = np.full(len(faulty), "", "U9")
+    at, other = np.flatnonzero(faulty.split == "train")[5], np.flatnonzero(faulty.split == "test")[9]
+    group[[at, other]] = "one film"
+    grouped, alone = replace(faulty, group=group), np.array([other])
+    assert known_outside(grouped, Twins(grouped, ()), alone).tolist() == [other]
+    both = np.sort(np.array([at, other]))
+    assert known_outside(grouped, Twins(grouped, ()), both).tolist() == []
 
 
 def test_it_is_json(report: AuditReport) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from fauxto.audit.cleaning import clean, write_manifest
+from fauxto.audit.cleaning import UNWRITABLE, clean, write_manifest
 from fauxto.audit.duplicates import Pair, find_duplicates
 from fauxto.audit.leaks import find_leaks, leak_findings
 from fauxto.audit.twins import Twins
@@ -90,6 +91,23 @@ def test_every_copy_of_a_test_image_goes_also_where_train_has_the_first(tmp_path
     assert [(pair.first, pair.second) for pair in leaks.inside] == [(0, 1), (0, 3)]
 
 
+def test_val_images_in_train_are_told(store: Store) -> None:
+    told = list(leak_findings(store, find_leaks(store, Twins(store, ()))))
+    val = next(finding for finding in told if finding.kind == "val-in-train")
+    assert (val.severity, val.numbers) == ("warning", {"n_images": 1, "n_near": 0})
+    # without a test part, val is what measures: c stands in train as b, and i's film as h
+    alone = replace(store, split=np.where(store.split == "test", "val", store.split))
+    leaks = find_leaks(alone, Twins(alone, ()))
+    told = list(leak_findings(alone, leaks))
+    assert [finding.kind for finding in told if finding.severity == "leak"] == ["test-in-train", "group-on-two-sides"]
+    assert alone.path[leaks.known_test].tolist() == ["a.png", "c.png"]
+    assert "2 val images also in train" in [finding.title for finding in told]
+    assert alone.path[leaks.group_test].tolist() == ["i.png"]
+    assert leaks.known_val == ()
+    out = clean(alone, ())
+    assert ("h.png", "group stands in val") in {(item.path, item.reason) for item in out.left_out}
+
+
 def test_the_manifest_reads_back_and_has_no_leak(folder: Path, store: Store, tmp_path: Path) -> None:
     found = clean(store, find_duplicates(store).pairs)
     out = tmp_path / "elsewhere/clean.csv"
@@ -129,6 +147,38 @@ def test_nothing_left_is_refused(tmp_path: Path) -> None:
     store = load_data(tmp_path / "data", cache=tmp_path / "cache")
     with pytest.raises(DataError, match="nothing would stay of a class"):
         clean(store, find_duplicates(store).pairs)
+
+
+def test_spaces_that_are_no_controls_are_held(tmp_path: Path) -> None:
+    for label, name in (("real", "shot 3.04\u202fPM\u00a0\u3000x.png"), ("fake", "2.png")):
+        (tmp_path / "data" / label).mkdir(parents=True)
+        Image.new("RGB", (4, 4), (len(name), 1, 0)).save(tmp_path / "data" / label / name)
+    store = load_data(tmp_path / "data", cache=tmp_path / "cache")
+    found = clean(store, ())
+    assert found.left_out == ()
+    write_manifest(source_of(tmp_path / "data", store.records), store, found, tmp_path / "clean.csv")
+    assert load_data(tmp_path / "clean.csv", cache=tmp_path / "cache").path.tolist() == store.path.tolist()
+
+
+def test_a_group_with_a_line_end_is_left_out(folder: Path, store: Store) -> None:
+    grouped = replace(store, group=np.where(store.path == "k.png", "a\rb", store.group))
+    assert [item.path for item in clean(grouped, ()).left_out if item.reason == UNWRITABLE] == ["k.png"]
+
+
+def test_a_root_that_a_manifest_cannot_hold_is_refused(folder: Path, tmp_path: Path) -> None:
+    odd = folder.rename(tmp_path / " data")
+    store = load_data(odd, cache=tmp_path / "cache")
+    with pytest.raises(DataError, match="cannot hold the name ' data'"):
+        write_manifest(source_of(odd, store.records), store, clean(store, ()), tmp_path / "clean.csv")
+    assert not (tmp_path / "clean.csv").exists()
+
+
+def test_a_linked_manifest_is_replaced_where_the_link_lies(folder: Path, store: Store, tmp_path: Path) -> None:
+    (tmp_path / "a/b").mkdir(parents=True)
+    (tmp_path / "a/b/old.csv").write_text("old")
+    (tmp_path / "clean.csv").symlink_to(tmp_path / "a/b/old.csv")
+    write_manifest(source_of(folder, store.records), store, clean(store, ()), tmp_path / "clean.csv")
+    assert len(load_data(tmp_path / "clean.csv", cache=tmp_path / "cache")) == len(clean(store, ()).kept)
 
 
 def test_a_name_that_a_manifest_cannot_hold_is_left_out(tmp_path: Path) -> None:

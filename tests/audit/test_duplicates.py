@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from fauxto.audit import likeness, sameness
+from fauxto.audit import duplicates, likeness, sameness
 from fauxto.audit.duplicates import DuplicateReport, PairCount, find_duplicates
 from fauxto.audit.effect import score_without
 from fauxto.audit.pairs import pair_sheet
@@ -99,8 +99,22 @@ def test_large_images_that_differ_only_in_finer_detail_are_two_pictures():
     rough = np.asarray(Image.fromarray(picture(1)).resize((128, 128), Image.Resampling.BICUBIC)).astype(np.float64)
     details = [np.kron(rng.normal(0, 60, (64, 64, 1)), np.array([[1], [1]])[..., None]).repeat(2, axis=1) for _ in range(2)]
     one, other = (np.clip(rough + detail, 0, 255).astype(np.uint8) for detail in details)
-    assert sameness.finer_correlation(resized(one, 64), resized(other, 64)) < sameness.MIN_FINER
-    assert sameness.finer_correlation(resized(one, 64), resized(once(one, "jpeg-75"), 64)) > sameness.MIN_FINER
+    base, unlike, again, moved = map(
+        sameness.finer_detail, (one, other, once(one, "jpeg-75"), likeness.shifted(one[None], 12, -8)[0])
+    )
+    assert sameness.finer_correlation(base, unlike) < sameness.MIN_FINER
+    assert sameness.finer_correlation(base, again) > sameness.MIN_FINER
+    assert sameness.finer_correlation(base, moved, down=3, right=-2) > sameness.MIN_FINER
+    assert sameness.finer_correlation(base, moved) < sameness.MIN_FINER
+    assert sameness.finer_detail(one[:, :63]) is None
+
+
+def test_an_image_in_many_near_pairs_is_reduced_once(monkeypatch):
+    seen = []
+    monkeypatch.setattr(duplicates, "finer_detail", lambda image: seen.append(1) or sameness.finer_detail(image))
+    frames = [once(resized(picture(1), 100), f"jpeg-{quality}") for quality in range(70, 90)]
+    assert find_duplicates(store_of(frames)).n_near_pairs == 20 * 19 // 2
+    assert len(seen) == 20
 
 
 def test_counts_by_hand():

@@ -14,6 +14,7 @@ import pytest
 from fauxto.audit import AuditReport
 from fauxto.audit.page import headline, shortcuts_csv, to_html, write_audit
 from fauxto.errors import MissingExtraError
+from fauxto.metrics import Interval
 
 
 def test_it_needs_nothing_else(report: AuditReport) -> None:
@@ -40,6 +41,14 @@ def test_what_it_says(report: AuditReport) -> None:
     assert "fauxto audit" in page
     assert headline(report).startswith("1 leak, ")
     assert "without leaked images" in page.lower()
+
+
+def test_an_auc_that_there_is_not_is_no_zero(report: AuditReport) -> None:
+    assert report.detector is not None
+    one_class = replace(report.detector.whole, roc_auc=Interval(None, reason="one class"))
+    page = to_html(replace(report, detector=replace(report.detector, whole=one_class)))
+    assert "AUC – (" in page
+    assert "AUC 0.000" not in page
 
 
 def test_it_can_be_empty(report: AuditReport) -> None:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from fauxto.audit.facts import read_facts
 from fauxto.audit.findings import Finding
-from fauxto.audit.sanity import sanity_findings
+from fauxto.audit.sanity import _shares, sanity_findings
 from fauxto.data.sources import source_of
 from fauxto.data.store import load_data
 
@@ -35,6 +35,13 @@ def test_another_encoder_for_one_class(tmp_path: Path) -> None:
     assert found["encoder-format"].severity == "shortcut"
     assert found["encoder-format"].numbers["PNG"] == {"real": 0.0, "fake": 1.0}
     assert "about quality 75" in found["encoder-tables"].what
+
+
+def test_one_odd_file_in_a_small_class_is_chance() -> None:
+    is_fake = np.arange(5020) >= 5000
+    words = np.where(np.arange(5020) == 5019, "odd", "usual")
+    assert list(_shares(words, is_fake)) == []  # chance gives it in 1 of 251 cases
+    assert list(_shares(np.where(is_fake, "odd", "usual"), is_fake)) == [("odd", 0.0, 1.0), ("usual", 1.0, 0.0)]
 
 
 def test_a_rare_format_in_one_class_is_found_and_chance_is_not(tmp_path: Path) -> None:

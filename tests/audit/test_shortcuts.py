@@ -13,7 +13,7 @@ from fauxto.audit.alarms import shortcut_findings
 from fauxto.audit.samples import draw_sample
 from fauxto.audit.shortcuts import ALIKE, FILE_SIZE, GROUPS, Score, Shortcut, measure_shortcuts, score
 from fauxto.data.store import Store, load_data
-from fauxto.metrics import Interval
+from fauxto.metrics import Interval, all_metrics
 
 from .conftest import write_set
 
@@ -25,7 +25,9 @@ def test_score_against_scikit_learn() -> None:
     found = score(is_fake, p_fake)
     assert found.roc_auc.value == pytest.approx(roc_auc_score(is_fake, p_fake), abs=1e-9)
     assert found.accuracy.value == pytest.approx(accuracy_score(is_fake, p_fake >= 0.5), abs=1e-9)
-    assert found.roc_auc.low < found.roc_auc.value < found.roc_auc.high
+    both = all_metrics(is_fake, p_fake, threshold=0.5)
+    assert (found.accuracy, found.roc_auc) == (both["accuracy"], both["roc_auc"])
+    assert score(np.array([True]), np.array([0.7])).roc_auc.value is None
 
 
 def test_what_is_planted_tells_and_nothing_else(report: AuditReport) -> None:

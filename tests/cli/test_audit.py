@@ -57,6 +57,16 @@ def test_a_detector_is_asked_about_its_test_part(run: Run, run_folder: Path, ima
     assert run("audit", folder, "--out", tmp_path / "x", "--detector", tmp_path / "none")[0] == 6
 
 
+def test_a_detector_with_too_few_test_images_is_told(run: Run, run_folder: Path, tmp_path: Path) -> None:
+    from .. import conftest
+
+    folder = conftest.make_images(tmp_path / "more", n_train=60, n_test=10)
+    code, out, err = run("audit", folder, "--out", tmp_path / "out", "--detector", run_folder, "--json")
+    assert code == 0
+    assert json.loads(out)["detector"] is None
+    assert "read against nothing" in err
+
+
 def test_refusals(run: Run, image_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken/mine.txt").touch()
@@ -70,6 +80,19 @@ def test_refusals(run: Run, image_folder: Path, tmp_path: Path) -> None:
     code, _, err = run("data", "clean", tmp_path / "clean.csv", "--out", tmp_path / "clean.csv")
     assert code == 2
     assert "being cleaned" in err
+
+
+def test_no_manifest_that_is_being_cleaned_is_replaced(run: Run, image_folder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    shutil.copytree(image_folder, folder)
+    run("data", "clean", image_folder, "--out", tmp_path / "mine-left-out.csv")
+    shutil.copy(tmp_path / "mine-left-out.csv", folder / "manifest.csv")
+    for data, out in ((folder, folder / "manifest.csv"), (tmp_path / "mine-left-out.csv", tmp_path / "mine.csv")):
+        before = (folder / "manifest.csv").read_text()
+        code, _, err = run("data", "clean", data, "--out", out)
+        assert code == 2
+        assert "being cleaned" in err
+        assert (folder / "manifest.csv").read_text() == (tmp_path / "mine-left-out.csv").read_text() == before
 
 
 def test_broken_images_are_named(run: Run, leaky: Path, tmp_path: Path) -> None:

@@ -345,6 +345,15 @@ def test_the_real_archives(real_data):
         assert len({r.generator for r in records if r.label is Label.FAKE}) == n_generators
 
 
+def test_a_root_that_is_a_folder_is_that_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "~set").mkdir()  # a home folder for locate
+    (tmp_path / "~set/cifake.tar.xz").touch()  # which stands for the folder where a user names it
+    (tmp_path / "mine.csv").write_text("path,label,root\na.png,real,~set\n")
+    source = open_source("mine.csv")
+    assert (source.root.resolve(), source.kind) == (tmp_path / "~set", "folder")
+
+
 def test_a_manifest_names_the_root_that_its_paths_count_from(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"a")
     (tmp_path / "lists").mkdir()

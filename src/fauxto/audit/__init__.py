@@ -78,12 +78,12 @@ def audit(
             *sanity_findings(store, facts),
         ]
     )
-    known = np.union1d(known_outside(store, twins, answers.positions), leaks.group_test) if answers else np.array([])
+    known = known_outside(store, twins, answers.positions) if answers else np.array([], np.int64)
     shown = {at for found in findings for pair in found.pairs for at in (pair.first, pair.second)}
     return AuditReport(
         data=data, note=note, info=describe(store), findings=findings, shortcuts=shortcuts,
         measured_on=look.sample.test_name or _CROSS,
-        detector=_against(store, answers, known, look.sample, shortcuts, seed) if answers else None,
+        detector=_against(store, answers, known, look.sample, shortcuts) if answers else None,
         n_pairs=dict(Counter(pair.kind for pair in duplicates.pairs)), paths={at: str(store.path[at]) for at in sorted(shown)},
         seed=seed, command=command, date=date or datetime.now(timezone.utc).isoformat(timespec="seconds"),
         environment=environment_record(),
@@ -114,16 +114,16 @@ def _test_of(store: Store, answers: Answers | None) -> np.ndarray | None:
 
 
 def _against(
-    store: Store, answers: Answers, known: np.ndarray, sample: Sample, shortcuts: tuple[Shortcut, ...], seed: int
+    store: Store, answers: Answers, known: np.ndarray, sample: Sample, shortcuts: tuple[Shortcut, ...]
 ) -> Against | None:
     proper = [shortcut for shortcut in shortcuts if shortcut.kind != CONTROL]
-    common = np.intersect1d(sample.test if sample.has_test else sample.cross, answers.positions)
-    if not proper or not len(common):
-        return None
+    common = sample.test if sample.has_test else sample.cross
+    if not proper or not np.isin(common, answers.positions).all():
+        return None  # the two would be measured on different images
 
     def measured(positions: np.ndarray) -> Score:
         rows = np.searchsorted(answers.positions, positions)
-        return score(store.is_fake[positions], answers.p_fake[rows], threshold=answers.threshold, seed=seed)
+        return score(store.is_fake[positions], answers.p_fake[rows], threshold=answers.threshold)
 
     clean = np.setdiff1d(answers.positions, known)
     n_leaked = len(answers.positions) - len(clean)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,9 +22,9 @@ from fauxto.data.store import Store
 from fauxto.errors import DataError
 from fauxto.runs import write_text
 
-CONTRADICTS, IN_TEST, IN_VAL, GROUP, DOUBLED, UNREADABLE, UNWRITABLE = (
-    "contradicting labels", "stands in test", "stands in val", "group stands in test", "doubled", "unreadable",
-    "a name that a manifest cannot hold",
+CONTRADICTS, IN_TEST, IN_VAL, GROUP, GROUP_VAL, DOUBLED, UNREADABLE, UNWRITABLE = (
+    "contradicting labels", "stands in test", "stands in val", "group stands in test", "group stands in val", "doubled",
+    "unreadable", "a name that a manifest cannot hold",
 )  # fmt: skip
 _RANK = {"test": 0, "val": 1}  # whose images stay where a picture stands in two parts; train and no part come last
 
@@ -68,7 +69,8 @@ def clean(store: Store, pairs: Sequence[Pair], *, equal_only: bool = False) -> C
 
     Equal pixels under both labels all go. Of a picture that stands, equally or nearly, in two parts, the test image stays, then
     the one of val. Of pictures that stand twice in one part the first stays. Training and validation images whose named group is
-    also in test go. Pairs of a real and a fake image that are nearly alike stay: fakes are made from photographs.
+    also in test (without a test part: in val) go. Pairs of a real and a fake image that are nearly alike stay: fakes are made
+    from photographs.
 
     Args:
         store: All images.
@@ -82,10 +84,11 @@ def clean(store: Store, pairs: Sequence[Pair], *, equal_only: bool = False) -> C
     twins = Twins(store, () if equal_only else pairs)
     for at, twin in twins.contradicting.items():
         out[at] = LeftOut(str(store.path[at]), CONTRADICTS, str(store.path[twin]), EQUAL)
-    for at in _of_test_groups(store).tolist():
-        out.setdefault(at, LeftOut(str(store.path[at]), GROUP))
-    for at, path in enumerate(store.path.tolist()):
-        if not _is_writable(path):
+    held_out, reason = ("test", GROUP) if (store.split == "test").any() else ("val", GROUP_VAL)
+    for at in _of_groups_in(store, held_out).tolist():
+        out.setdefault(at, LeftOut(str(store.path[at]), reason))
+    for at, (path, *words) in enumerate(zip(store.path.tolist(), store.generator.tolist(), store.group.tolist(), strict=True)):
+        if safe_name(path.strip()) != path or not all(map(_is_text, (path, *words))):
             out[at] = LeftOut(path, UNWRITABLE)
     _leave_twins(store, twins, out)
     kept = np.setdiff1d(np.arange(len(store)), list(out))
@@ -106,18 +109,28 @@ def write_manifest(source: Source, store: Store, cleaning: Cleaning, out: Path) 
 
     Returns:
         The list of what was left out.
+
+    Raises:
+        DataError: The place of the images has a name that a manifest cannot hold.
     """
-    root = os.path.relpath(source.root.resolve(), out.resolve().parent)
+    root = os.path.relpath(source.root.resolve(), out.parent.resolve())
+    if root.strip() != root or not _is_text(root):
+        raise DataError(f"a manifest cannot hold the name {root!r}: rename that folder or archive, or write --out elsewhere")
     lines = [("path", "label", "generator", "group", "split", "root")]
     words = [column[cleaning.kept].tolist() for column in (store.path, store.generator, store.group, store.split)]
     labels = np.where(store.is_fake[cleaning.kept], "fake", "real").tolist()
     path, generator, group, split = words
     lines += zip(path, labels, generator, group, split, [root] * len(labels), strict=True)
-    listed = out.with_name(f"{out.stem}-left-out.csv")
+    listed = list_beside(out)
     rows = [("path", "reason", "twin", "change")] + [(i.path, i.reason, i.twin, i.change) for i in cleaning.left_out]
     write_text(listed, _csv(rows))
     write_text(out, _csv(lines))
     return listed
+
+
+def list_beside(out: Path) -> Path:
+    """Return where the list of what was left out of a manifest is written."""
+    return out.with_name(f"{out.stem}-left-out.csv")
 
 
 def _leave_twins(store: Store, twins: Twins, out: dict[int, LeftOut]) -> None:
@@ -141,16 +154,16 @@ def _left(store: Store, at: int, reason: str, twin: int, pair: Pair) -> LeftOut:
     return LeftOut(str(store.path[at]), reason, str(store.path[twin]), change)
 
 
-def _is_writable(path: str) -> bool:
-    """Return whether a manifest's reader gives the same path back."""
-    return safe_name(path.strip()) == path and path.isprintable()
+def _is_text(word: str) -> bool:
+    """Return whether a CSV file in UTF-8 holds a word: it has no control characters, and none that stand for stray bytes."""
+    return not any(unicodedata.category(letter) in ("Cc", "Cs") for letter in word)
 
 
-def _of_test_groups(store: Store) -> Positions:
-    """Return training and validation images whose named group also stands in test."""
-    in_test = store.split == "test"
-    named = np.unique(store.group[in_test & (store.group != "")])
-    return np.flatnonzero(((store.split == "train") | (store.split == "val")) & np.isin(store.group, named))
+def _of_groups_in(store: Store, held_out: str) -> Positions:
+    """Return training and validation images whose named group also stands in the part that measures."""
+    is_held_out = store.split == held_out
+    named = np.unique(store.group[is_held_out & (store.group != "")])
+    return np.flatnonzero(np.isin(store.split, ("train", "val")) & ~is_held_out & np.isin(store.group, named))
 
 
 def _csv(rows: Sequence[Sequence[str]]) -> str:

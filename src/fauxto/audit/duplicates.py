@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -12,18 +13,19 @@ from PIL import Image
 
 from fauxto.audit.likeness import SIDE, find_candidates, planes
 from fauxto.audit.sameness import (
-    FINER_SIDE,
     MIN_CORRELATION,
     MIN_CORRELATION_BEYOND_LINES,
     MIN_FINER,
     SamePictures,
     changes,
     finer_correlation,
+    finer_detail,
     same_pictures,
 )
 from fauxto.data.store import Store
 
 EQUAL, NEAR = "equal", "near"
+_KEPT_FINER = 4096  # images whose finer detail is kept at hand: 64 MiB
 MIN_CONTRAST = 2.0  # levels: standard deviation of the luma below which an image shows too little to be recognised
 Progress = Callable[[str, int, int], None]
 
@@ -157,31 +159,30 @@ def _contrast(images: np.ndarray) -> np.ndarray:
     return np.concatenate([planes(part)[:, 0].std(axis=(1, 2)) for part in parts])
 
 
-def _same_in_detail(first: np.ndarray, second: np.ndarray, *, mirrored: bool) -> bool:
+def _same_in_detail(one: np.ndarray | None, other: np.ndarray | None, move: tuple[int, int], *, mirrored: bool) -> bool:
     """Compare two images again with twice as many pixels a side, if both have them."""
-    if min(*first.shape[:2], *second.shape[:2]) < FINER_SIDE:
+    if one is None or other is None:
         return True
-    one, other = (
-        np.asarray(Image.fromarray(image).resize((FINER_SIDE, FINER_SIDE), Image.Resampling.BICUBIC, reducing_gap=3.0))
-        for image in (first, second)
-    )
-    return finer_correlation(one[:, ::-1] if mirrored else one, other) >= MIN_FINER
+    down, right = move
+    return finer_correlation(one[:, ::-1] if mirrored else one, other, down=down, right=right) >= MIN_FINER
 
 
 def _near_pairs(store: Store, positions: np.ndarray, images: np.ndarray, same: SamePictures) -> tuple[list[Pair], list[int]]:
     """Return the pairs, nearest first, and where each stands in ``same``."""
     pairs, kept = [], []
+    finer = lru_cache(_KEPT_FINER)(lambda position: finer_detail(store.image(position)))  # an image stands in many pairs
     for at in np.argsort(same.distance, kind="stable").tolist():
         one, other = int(same.first[at]), int(same.second[at])
         first, second = int(positions[one]), int(positions[other])
-        if not _same_in_detail(store.image(first), store.image(second), mirrored=bool(same.mirrored[at])):
+        move, is_mirrored = (int(same.down[at]), int(same.right[at])), bool(same.mirrored[at])
+        if not _same_in_detail(finer(first), finer(second), move, mirrored=is_mirrored):
             continue
         change = changes(
             images[one],
             images[other],
             resized=store.image(first).shape != store.image(second).shape,
-            mirrored=bool(same.mirrored[at]),
-            shifted=bool(same.down[at] or same.right[at]),
+            mirrored=is_mirrored,
+            shifted=move != (0, 0),
         )
         pairs.append(Pair(first, second, NEAR, change, max(0.0, float(same.distance[at]))))
         kept.append(at)

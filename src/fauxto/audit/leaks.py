@@ -24,16 +24,19 @@ class Leaks:
     """Positions in a store.
 
     Attributes:
-        known_test: Test images that stand, with the same label, in the data's own training or validation part.
+        held_out: The part that measures: "test", or "val" of data that have no test part.
+        known_test: Images of that part that stand, with the same label, in the data's own training (or validation) part.
         known_equal: Those of them whose pixels are equal.
         across: One pair for each of ``known_test``.
         inside: One pair for each image that repeats an earlier one of its part and label.
         contradicting: Pairs of equal pixels and different labels, to show.
         n_contradicting: How many images have equal pixels under the other label.
         alike: Pairs of different labels that are near, but not equal.
-        group_test: Test images whose named group also stands in the training or validation part.
+        group_test: Images of the part that measures whose named group also stands in the training (or validation) part.
+        known_val: One pair for each validation image that stands in train; empty where that is the part that measures.
     """
 
+    held_out: str
     known_test: Positions
     known_equal: Positions
     across: tuple[Pair, ...]
@@ -42,33 +45,44 @@ class Leaks:
     n_contradicting: int
     alike: tuple[Pair, ...]
     group_test: Positions
+    known_val: tuple[Pair, ...]
 
 
 def find_leaks(store: Store, twins: Twins) -> Leaks:
     """Say what the twins mean for the parts and labels of the data."""
     part = store.split.tolist()
-    trained = twins.all_of(at for at, split in enumerate(part) if split in ("train", "val"))
-    known = {at: pair for at, split in enumerate(part) if split == "test" and (pair := twins.find(at, trained)) is not None}
+    held_out = "test" if "test" in part else "val"
+    known = _known_in(twins, part, held_out, {"train", "val"} - {held_out})
     equal = [at for at, pair in known.items() if pair.kind == EQUAL]
     wrong = [Pair(at, twin, EQUAL, "", 0.0) for at, twin in twins.contradicting.items() if at < twin]
     return Leaks(
-        known_test=np.array(list(known), np.int64), known_equal=np.array(equal, np.int64), across=tuple(known.values()),
-        inside=_inside_parts(twins, part), contradicting=tuple(wrong), n_contradicting=len(twins.contradicting),
+        held_out=held_out, known_test=np.array(list(known), np.int64), known_equal=np.array(equal, np.int64),
+        across=tuple(known.values()), inside=_inside_parts(twins, part), contradicting=tuple(wrong),
+        n_contradicting=len(twins.contradicting),
         alike=tuple(pair for pair in twins.near if store.label[pair.first] != store.label[pair.second]),
-        group_test=_group_images(store),
+        group_test=_group_images(store, held_out),
+        known_val=tuple(_known_in(twins, part, "val", {"train"}).values()) if held_out == "test" else (),
     )  # fmt: skip
 
 
+def _known_in(twins: Twins, part: Sequence[str], asked: str, known: set[str]) -> dict[int, Pair]:
+    """Return the images of one part that others show too, each with its pair."""
+    shown = twins.all_of(at for at, name in enumerate(part) if name in known)
+    return {at: pair for at, name in enumerate(part) if name == asked and (pair := twins.find(at, shown)) is not None}
+
+
 def known_outside(store: Store, twins: Twins, positions: Positions) -> Positions:
-    """Return those of ``positions`` that repeat, with the same label, an image which is not among them.
+    """Return those of ``positions`` that repeat, with the same label, an image which is not among them, or share its group.
 
     Args:
         store: All images.
         twins: Of that store.
         positions: A test part.
     """
-    others = twins.all_of(np.setdiff1d(np.arange(len(store)), positions).tolist())
-    return np.array([at for at in positions.tolist() if twins.find(at, others) is not None], np.int64)
+    outside = np.setdiff1d(np.arange(len(store)), positions)
+    others, groups = twins.all_of(outside.tolist()), set(store.group[outside].tolist()) - {""}
+    known = (at for at in positions.tolist() if store.group[at] in groups or twins.find(at, others) is not None)
+    return np.array(list(known), np.int64)
 
 
 def _inside_parts(twins: Twins, part: Sequence[str]) -> tuple[Pair, ...]:
@@ -85,17 +99,20 @@ def _inside_parts(twins: Twins, part: Sequence[str]) -> tuple[Pair, ...]:
 
 def leak_findings(store: Store, leaks: Leaks) -> Iterator[Finding]:
     """Say what was found; nothing where nothing was."""
-    n_test = int((store.split == "test").sum())
+    n_test = int((store.split == leaks.held_out).sum())
     if len(leaks.known_test):
         yield _known_test(store, leaks, n_test)
     if len(leaks.group_test):
         yield Finding(
-            "group-on-two-sides", "leak", f"{_images(len(leaks.group_test), 'test image')} of a group that also stands in train",
-            f"{len(leaks.group_test):,} of {n_test:,} test images belong to a named group (one photograph's crops, one film's "
-            "frames) that the training part has too. What is learnt of the group helps in the test.",
+            "group-on-two-sides", "leak",
+            f"{_images(len(leaks.group_test), f'{leaks.held_out} image')} of a group that also stands in train",
+            f"{len(leaks.group_test):,} of {n_test:,} {leaks.held_out} images belong to a named group (one photograph's crops, "
+            "one film's frames) that the training part has too. What is learnt of the group helps in the test.",
             f"Keep each group in one part; {CLEAN}.",
             {"n_test": n_test, "n_images": len(leaks.group_test)},
         )  # fmt: skip
+    if leaks.known_val:
+        yield _known_val(store, leaks.known_val)
     if leaks.contradicting:
         yield _contradicting(store, leaks.contradicting, leaks.n_contradicting)
     if leaks.inside:
@@ -114,14 +131,26 @@ def leak_findings(store: Store, leaks: Leaks) -> Iterator[Finding]:
 def _known_test(store: Store, leaks: Leaks, n_test: int) -> Finding:
     n, n_equal = len(leaks.known_test), len(leaks.known_equal)
     shown = _varied(leaks.across)
+    others = "the training or validation part" if leaks.held_out == "test" else "the training part"
     by_label = {name: int((store.is_fake[leaks.known_test] == (name == "fake")).sum()) for name in ("real", "fake")}
     return Finding(
-        "test-in-train", "leak", f"{_images(n, 'test image')} also in train",
-        f"{n:,} of {n_test:,} test images ({100 * n / n_test:.2f} %) also stand in the training or validation part with the same "
-        f"label: {n_equal:,} with equal pixels, {n - n_equal:,} nearly equal. {by_label['real']:,} are real and "
-        f"{by_label['fake']:,} fake. A detector can know their answer by heart.",
+        "test-in-train", "leak", f"{_images(n, f'{leaks.held_out} image')} also in train",
+        f"{n:,} of {n_test:,} {leaks.held_out} images ({100 * n / n_test:.2f} %) also stand in {others} with the same label: "
+        f"{n_equal:,} with equal pixels, {n - n_equal:,} nearly equal. {by_label['real']:,} are real and {by_label['fake']:,} "
+        "fake. A detector can know their answer by heart.",
         f"Measure without them, or train without their twins; {CLEAN}.",
         {"n_test": n_test, "n_images": n, "n_equal": n_equal, "n_near": n - n_equal, **by_label}, shown, _pictures(store, shown),
+    )  # fmt: skip
+
+
+def _known_val(store: Store, pairs: Sequence[Pair]) -> Finding:
+    shown, n_near = _varied(pairs), sum(pair.kind != EQUAL for pair in pairs)
+    return Finding(
+        "val-in-train", "warning", f"{_images(len(pairs), 'val image')} also in train",
+        f"{len(pairs):,} validation images also stand in the training part with the same label, {n_near:,} of them nearly equal. "
+        "The epoch, the threshold and the calibration that they choose flatter what was learnt by heart.",
+        f"Leave them out of train; {CLEAN}.",
+        {"n_images": len(pairs), "n_near": n_near}, shown, _pictures(store, shown),
     )  # fmt: skip
 
 
@@ -165,9 +194,9 @@ def _varied(pairs: Sequence[Pair]) -> tuple[Pair, ...]:
     return tuple(turns[:SHOWN_PAIRS])
 
 
-def _group_images(store: Store) -> Positions:
-    test = np.flatnonzero((store.split == "test") & (store.group != ""))
-    known = store.group[((store.split == "train") | (store.split == "val")) & (store.group != "")]
+def _group_images(store: Store, held_out: str) -> Positions:
+    test = np.flatnonzero((store.split == held_out) & (store.group != ""))
+    known = store.group[np.isin(store.split, ("train", "val")) & (store.split != held_out) & (store.group != "")]
     known_test: Positions = test[np.isin(store.group[test], known)]
     return known_test
 

@@ -154,7 +154,7 @@ def _cells(found: Score) -> dict[str, str]:
     return {
         "accuracy": f"{100 * (found.accuracy.value or 0):.1f} %",
         "accuracy_ends": ends(found.accuracy, 100, 1),
-        "auc": f"{found.roc_auc.value or 0:.3f}",
+        "auc": "–" if found.roc_auc.value is None else f"{found.roc_auc.value:.3f}",
         "auc_ends": ends(found.roc_auc, 1, 3),
         "n": f"{found.n:,}",
     }

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
+from PIL import Image
 
 from fauxto.audit.likeness import MAX_SHIFT, SIDE, Candidates, Progress, planes
 
@@ -22,6 +24,7 @@ _HOPELESS = 0.05  # a part of the image below the first limit by more than this 
 _FINE, _COARSE = 0.8, 3.0  # blurs between which detail lies, pixels
 MIN_FINER = 0.88  # at 64x64 pixels, of two images that have them: aligned faces share most of what 32x32 pixels show
 FINER_SIDE = 2 * SIDE
+_FINER_REACH = 2  # pixels of that grid, around the shift found on the coarser one
 _AT_ONCE = 2048
 _BRIGHTNESS_LEVELS, _CONTRAST_RATIO, _COLOUR_LEVELS = 6.0, 1.1, 6.0
 
@@ -153,35 +156,46 @@ def changes(first: np.ndarray, second: np.ndarray, *, resized: bool, mirrored: b
     return ", ".join(word for word, holds in facts.items() if holds) or "re-encoded"
 
 
-def finer_correlation(first: np.ndarray, second: np.ndarray) -> float:
+def finer_detail(image: np.ndarray) -> np.ndarray | None:
+    """Return the luma between two blurs at 64x64 pixels, float32; None of an image (h, w, 3) that has fewer pixels a side."""
+    if min(image.shape[:2]) < FINER_SIDE:
+        return None
+    reduced = Image.fromarray(image).resize((FINER_SIDE, FINER_SIDE), Image.Resampling.BICUBIC, reducing_gap=3.0)
+    fine, coarse = _blur(_FINE, FINER_SIDE), _blur(_COARSE, FINER_SIDE)
+    luma = planes(np.asarray(reduced)[None])[0, 0]
+    found: np.ndarray = fine @ luma @ fine.T - coarse @ luma @ coarse.T
+    return found
+
+
+def finer_correlation(first: np.ndarray, second: np.ndarray, *, down: int = 0, right: int = 0) -> float:
     """Return how well the finer detail of two images correlates at the best shift, which the detail at 32x32 may hide.
 
     Args:
-        first: uint8, shape (64, 64, 3), mirrored if the pair is.
+        first: float32, shape (64, 64), from ``finer_detail``, mirrored if the pair is.
         second: The same.
+        down: Rows by which the second lies lower, found at 32x32 pixels: two more or fewer than twice as many are tried here.
+        right: The same for columns.
 
     Example:
-        >>> image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+        >>> image = finer_detail(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
         >>> finer_correlation(image, image) > 0.999
         True
     """
-    fine, coarse = _blur(_FINE, FINER_SIDE), _blur(_COARSE, FINER_SIDE)
-    one, other = (fine @ luma @ fine.T - coarse @ luma @ coarse.T for luma in planes(np.stack([first, second]))[:, 0])
-    reach = 2 * MAX_SHIFT + 1
     found = [
-        _correlation(one[None, own_rows, own_columns], other[None, rows, columns], 1e-6)[0]
-        for own_rows, rows in _overlaps(reach)
-        for own_columns, columns in _overlaps(reach)
+        _correlation(first[None, own_rows, own_columns], second[None, rows, columns], 1e-6)[0]
+        for own_rows, rows in _overlaps(2 * down)
+        for own_columns, columns in _overlaps(2 * right)
     ]
     return float(max(found))
 
 
-def _overlaps(reach: int) -> list[tuple[slice, slice]]:
-    """Return, for each shift of a finer image's side, what both images share of it."""
-    shifts = range(-reach, reach + 1)
+def _overlaps(middle: int) -> list[tuple[slice, slice]]:
+    """Return, for some shifts of a finer image's side, what both images share of it."""
+    shifts = range(middle - _FINER_REACH, middle + _FINER_REACH + 1)
     return [(slice(max(0, -by), FINER_SIDE - max(0, by)), slice(max(0, by), FINER_SIDE + min(0, by))) for by in shifts]
 
 
+@lru_cache
 def _blur(sigma: float, side: int = SIDE) -> np.ndarray:
     """Return the matrix of a Gaussian blur along one side, the border mirrored with its pixel repeated."""
     at = np.arange(-4 * side, 5 * side)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from statistics import NormalDist
 
 import numpy as np
 
@@ -11,6 +10,7 @@ from fauxto.audit.facts import CATEGORIES, Facts
 from fauxto.audit.findings import Finding
 from fauxto.audit.samples import MIN_PER_CLASS
 from fauxto.data.store import Store
+from fauxto.errors import missing_extra
 
 FEW_PER_CLASS = 1000
 MAX_RATIO = 3.0  # of the classes' sizes
@@ -79,13 +79,7 @@ def _parts(store: Store) -> Iterator[Finding]:
             "no-parts", "warning", f"{numbers['none']:,} images belong to no part", "Others belong to train, val or test.",
             "Name the part of every image.", numbers,
         )  # fmt: skip
-    shares = {part: float(store.is_fake[store.split == part].mean()) for part in parts.tolist() if part}
-    for part, share in shares.items():
-        if share in (0.0, 1.0) and 0 < store.is_fake.mean() < 1:
-            yield Finding(
-                "one-class", "warning", f"the {part} part holds only {'fake' if share else 'real'} images",
-                "No AUC can be given on it, and nothing learnt from it.", "Give both classes to every part.", numbers,
-            )  # fmt: skip
+    yield from _shares_of_parts(store, [part for part in parts.tolist() if part], numbers)
     if "test" not in parts or "train" not in parts:
         missing = "test" if "test" not in parts else "train"
         yield Finding(
@@ -93,6 +87,16 @@ def _parts(store: Store) -> Iterator[Finding]:
             f"The data's own parts are {', '.join(filter(None, parts.tolist()))}.",
             "Use --split notebook for training, or name the parts in a manifest.", numbers,
         )  # fmt: skip
+
+
+def _shares_of_parts(store: Store, parts: list[str], numbers: dict[str, int]) -> Iterator[Finding]:
+    shares = {part: float(store.is_fake[store.split == part].mean()) for part in parts}
+    for part, share in shares.items():
+        if share in (0.0, 1.0) and 0 < store.is_fake.mean() < 1:
+            yield Finding(
+                "one-class", "warning", f"the {part} part holds only {'fake' if share else 'real'} images",
+                "No AUC can be given on it, and nothing learnt from it.", "Give both classes to every part.", numbers,
+            )  # fmt: skip
     if len(shares) > 1 and max(shares.values()) - min(shares.values()) > 0.2:
         told = ", ".join(f"{part} {100 * share:.0f} %" for part, share in shares.items())
         yield Finding(
@@ -107,7 +111,7 @@ def _encoders(store: Store, facts: Facts) -> Iterator[Finding]:
         return
     for name in CATEGORIES:
         words = getattr(facts, name)
-        told = [(word, real, fake) for word, real, fake in _shares(words, store.is_fake) if abs(real - fake) >= MIN_DIFFERENCE]
+        told = list(_shares(words, store.is_fake))
         if not told:
             continue
         told.sort(key=lambda row: -abs(row[1] - row[2]))
@@ -125,17 +129,19 @@ def _encoders(store: Store, facts: Facts) -> Iterator[Finding]:
 
 
 def _shares(words: np.ndarray, is_fake: np.ndarray) -> Iterator[tuple[str, float, float]]:
-    """Yield word, share of the real and share of the fake images, where the difference is no chance (Bonferroni)."""
+    """Yield word, share of the real and share of the fake images, where they differ and it is no chance (Fisher, Bonferroni)."""
+    try:
+        from scipy.stats import fisher_exact
+    except ImportError as error:
+        raise missing_extra("train", "scipy") from error
     names, number = np.unique(words, return_inverse=True)
+    n_fake = int(is_fake.sum())
+    n_real = len(is_fake) - n_fake
     real, fake = (np.bincount(number[chosen], minlength=len(names)) for chosen in (~is_fake, is_fake))
-    n_real, n_fake = int(real.sum()), int(fake.sum())
-    limit = NormalDist().inv_cdf(1 - FALSE_ALARM / (2 * len(names)))
-    for at, name in enumerate(names.tolist()):
-        pooled = (real[at] + fake[at]) / (n_real + n_fake)
-        error = (pooled * (1 - pooled) * (1 / n_real + 1 / n_fake)) ** 0.5
-        difference = fake[at] / n_fake - real[at] / n_real
-        if error and abs(difference) > limit * error:
-            yield name, float(real[at] / n_real), float(fake[at] / n_fake)
+    for at in np.flatnonzero(np.abs(real / n_real - fake / n_fake) >= MIN_DIFFERENCE).tolist():
+        n_with, n_of_fake = int(real[at]), int(fake[at])
+        if fisher_exact([[n_with, n_real - n_with], [n_of_fake, n_fake - n_of_fake]])[1] < FALSE_ALARM / len(names):
+            yield str(names[at]), n_with / n_real, n_of_fake / n_fake
 
 
 def _named(name: str, word: str, facts: Facts) -> str:

@@ -16,10 +16,9 @@ from fauxto.audit.samples import MIN_PER_CLASS, N_FOLDS, Sample
 from fauxto.data.splits import Positions
 from fauxto.data.store import Store
 from fauxto.errors import missing_extra
-from fauxto.metrics import Interval, all_metrics
+from fauxto.metrics import Interval, auc_interval, confusion, ratio_interval_of
 
 CONTAINER, CONTENT, CONTROL = "container", "content", "control"
-N_RESAMPLES = 300
 FILE_SIZE, ALIKE = "file size", "file size, saved alike"
 _ALIKE_QUALITY = 75
 _MAX_CODES = 200
@@ -88,7 +87,7 @@ def measure_shortcuts(
         store: The images.
         facts: How their files were saved.
         sample: On which images.
-        seed: Of the learner and the bootstrap.
+        seed: Of the learner.
         progress: Called with (done, total) shortcuts.
 
     Raises:
@@ -104,15 +103,16 @@ def measure_shortcuts(
     return tuple(found)
 
 
-def score(is_fake: np.ndarray, p_fake: np.ndarray, *, threshold: float = 0.5, seed: int = 0) -> Score:
-    """Return accuracy and AUC with 95 % bootstrap intervals over images.
+def score(is_fake: np.ndarray, p_fake: np.ndarray, *, threshold: float = 0.5) -> Score:
+    """Return accuracy with Wilson's and AUC with DeLong's 95 % interval; no AUC where there is one class only.
 
     Example:
         >>> score(np.array([False, True]), np.array([0.2, 0.7])).roc_auc.value
         1.0
     """
-    found = all_metrics(is_fake, p_fake.astype(np.float64), threshold=threshold, n_resamples=N_RESAMPLES, seed=seed)
-    return Score(len(is_fake), found["accuracy"], found["roc_auc"])
+    p_fake = p_fake.astype(np.float64)
+    right = ratio_interval_of("accuracy", confusion(is_fake, p_fake, threshold=threshold))
+    return Score(len(is_fake), right, auc_interval(is_fake, p_fake))
 
 
 def _measured(name: str, group: _Group, store: Store, facts: Facts, sample: Sample, seed: int) -> Shortcut:
@@ -125,10 +125,10 @@ def _measured(name: str, group: _Group, store: Store, facts: Facts, sample: Samp
         held = sample.fold == fold
         if held.any():
             p_fake[held] = _answers(cross[~held], is_fake[sample.cross][~held], cross[held], seed)
-    crossed = score(is_fake[sample.cross], p_fake, seed=seed)
+    crossed = score(is_fake[sample.cross], p_fake)
     tested = None
     if sample.has_test:
-        tested = score(is_fake[sample.test], _answers(train, is_fake[sample.train], test, seed), seed=seed)
+        tested = score(is_fake[sample.test], _answers(train, is_fake[sample.train], test, seed))
     return Shortcut(name, group.kind, group.what, crossed, tested)
 
 

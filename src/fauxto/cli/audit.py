@@ -69,6 +69,8 @@ def audit(
                 note=note_of(store), command=command_line(), progress=progress,
             )  # fmt: skip
         page = write_audit(report, out)
+    if answers is not None and report.detector is None:
+        typer.echo("the detector is read against nothing: a class or its test part holds too few images", err=True)
     if as_json:
         print(json.dumps(report.to_dict(), indent=2))
     else:
@@ -141,4 +143,5 @@ def _score(found: object) -> str:
     from fauxto.audit.shortcuts import Score
 
     assert isinstance(found, Score)
-    return f"{100 * (found.accuracy.value or 0):.2f} % right, AUC {found.roc_auc.value or 0:.4f}"
+    auc = "none" if found.roc_auc.value is None else f"{found.roc_auc.value:.4f}"
+    return f"{100 * (found.accuracy.value or 0):.2f} % right, AUC {auc}"

@@ -96,15 +96,15 @@ def clean(
       fauxto train --data clean.csv --out runs/clean
     """
     from fauxto.audit.cleaning import clean as choose
-    from fauxto.audit.cleaning import write_manifest
+    from fauxto.audit.cleaning import list_beside, write_manifest
     from fauxto.audit.duplicates import find_duplicates
     from fauxto.data.sources import source_of
 
     if out.suffix.lower() != ".csv":
         raise UsageError(f"{out} is no name for a manifest: let --out end in .csv")
     store = opened(data, skip_broken=skip_broken)
-    if data is not None and out.resolve() == data.resolve():
-        raise UsageError(f"{out} is the manifest that is being cleaned: choose another --out")
+    if data is not None and _would_replace(data, out, list_beside(out)):
+        raise UsageError(f"{out} or the list beside it would replace the manifest that is being cleaned: choose another --out")
     with counting_bar("looking for duplicates") as progress:
         duplicates = find_duplicates(store, progress=lambda what, done, total: progress(done, total))
     cleaning = choose(store, duplicates.pairs, equal_only=equal_only)
@@ -113,6 +113,15 @@ def clean(
     for reason, n in cleaning.counts.items():
         typer.echo(f"left out: {n:,} {reason}")
     typer.echo(printable(f"written to {out}, {listed}"))
+
+
+def _would_replace(data: Path, out: Path, listed: Path) -> bool:
+    """Return whether one of the files that cleaning writes is the manifest of the data, or one that lies in their folder."""
+    from fauxto.data.layouts import MANIFEST
+
+    if data.is_dir():
+        return out.name == MANIFEST and out.exists() and out.resolve().is_relative_to(data.resolve())
+    return data.resolve() in (out.resolve(), listed.resolve())
 
 
 def _print_info(found: Info, out: Path | None) -> None:

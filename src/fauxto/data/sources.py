@@ -135,7 +135,8 @@ def _named_by(manifest: Path) -> Source:
     text = _text(manifest)
     records = records_from_manifest(text, where=str(manifest))
     named = root_of_manifest(text, where=str(manifest))
-    root = locate(manifest.parent / named) if named else manifest.parent
+    root = manifest.parent / named
+    root = root if root.is_dir() else locate(root)
     if is_manifest(root):
         raise DataError(f"{manifest}: its root {named!r} is a manifest too: name the folder or archive that holds the images")
     if root.is_dir():
