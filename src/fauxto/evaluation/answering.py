@@ -271,7 +271,9 @@ def _places(detector: Detector, images: str, name: str, seed: int) -> tuple[Path
     versions = [metadata.version(package) for package in _PACKAGES]
     # Only a mirrored detector's logits depend on the calibration: it asks twice where it is not certain.
     asked_twice = detector.temperature if detector.spec.mirrored else None
-    said: list[Any] = [code, versions, card["sha256"][MODEL], detector.spec.to_dict(), asked_twice, images, name, seed]
+    # What ``fauxto calibrate`` adds to a card; without it the keys are those of before.
+    anew = [[detector.bias, detector.certain_logit]] if {"bias", "certain_logit"} & set(card["calibration"]) else []
+    said: list[Any] = [code, versions, card["sha256"][MODEL], detector.spec.to_dict(), asked_twice, images, name, seed, *anew]
     decided = [detector.temperature, card.get("threshold"), card.get("unsure"), card["scope"], detector.operating_point]
     folder = cache_folder() / "answers"
     keys = (hashlib.sha256(json.dumps(each, sort_keys=True).encode()).hexdigest() for each in (said, said + decided))
