@@ -44,7 +44,7 @@ def write_report(report: Report, folder: Path) -> Path:
 
 
 def scores_csv(report: Report) -> str:
-    """Return every image's path, label, generator, columns, logit, p_fake, called_fake, verdict, kind and reason as CSV.
+    """Return every image's path, label, generator, columns, logit, p_fake, threshold, called_fake, verdict, kind and reason as CSV.
 
     One field per column of the report says with 1 or 0 whether the image is in it; so does ``called_fake`` of the answer at the
     threshold, which the metrics count. The verdict may be "unsure", and then there is a reason and the kind of it.
@@ -56,9 +56,12 @@ def scores_csv(report: Report) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     names = [f"in: {column.name}" for column in report.columns]
-    writer.writerow(["path", "label", "generator", *names, "logit", "p_fake", "called_fake", "verdict", "kind", "reason"])
+    writer.writerow(
+        ["path", "label", "generator", *names, "logit", "p_fake", "threshold", "called_fake", "verdict", "kind", "reason"]
+    )
     labels = np.where(scores.is_fake, "fake", "real").tolist()
-    numbers = (scores.logit.tolist(), scores.p_fake.tolist(), scores.called_fake.astype(int).tolist())
+    threshold = [report.threshold] * len(scores.path)
+    numbers = (scores.logit.tolist(), scores.p_fake.tolist(), threshold, scores.called_fake.astype(int).tolist())
     said = (scores.verdict.tolist(), scores.kind, scores.reason)
     writer.writerows(zip(scores.path, labels, scores.generator, *inside.tolist(), *numbers, *said, strict=True))
     return text.getvalue()
