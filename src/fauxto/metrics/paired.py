@@ -14,6 +14,7 @@ from fauxto.metrics.points import ONE_CLASS, check_scores
 from fauxto.metrics.rankings import NEEDED_PER_CLASS, TOO_FEW, auc_covariance, needed_real, placements
 from fauxto.metrics.shares import Interval, t_of, z_of
 
+NO_SPREAD = "no interval: on these images neither order changes by resampling, which says nothing about other images"
 # With more images on which one alone is right, the exact test takes long and gives the same: docs/compare.md.
 MAX_EXACT = 20_000
 ECE_ALONE = "given without an interval: chance raises each of the two calibration errors, by amounts that differ; see Brier score"
@@ -178,7 +179,7 @@ def _auc_difference(is_fake: np.ndarray, own: np.ndarray, other: np.ndarray, *, 
     n_fewer = min(int(is_fake.sum()), int((~is_fake).sum()))
     if n_fewer < NEEDED_PER_CLASS:
         return Interval(value, reason=TOO_FEW)
-    return _kept(value, value, t_of(level, n_fewer - 1) * math.sqrt(max(variance, 0.0)))
+    return _with_spread(value, t_of(level, n_fewer - 1) * math.sqrt(max(variance, 0.0)), own, other)
 
 
 def _tpr_difference(
@@ -188,6 +189,8 @@ def _tpr_difference(
     needed = needed_real(0.01, level=level)
     if int((~is_fake).sum()) < needed:
         return Interval(value, reason=f"too few photographs for an interval at 1 % false alarms: it needs {needed:,}")
+    if int(is_fake.sum()) < NEEDED_PER_CLASS:
+        return Interval(value, reason=TOO_FEW)
     rng, drawn = np.random.default_rng(seed), []
     cells = [points.cells_of(is_fake, p_fake) for p_fake in (own, other)]
     for _ in range(n_draws):
@@ -195,7 +198,7 @@ def _tpr_difference(
         if is_fake[chosen].any() and not is_fake[chosen].all():
             tpr = [points.tpr_of_counts(*points.real_and_fake(cell[chosen], None), fpr=0.01) for cell in cells]
             drawn.append(tpr[0] - tpr[1])
-    return _kept(value, value, z_of(level) * float(np.std(drawn)))
+    return _with_spread(value, z_of(level) * float(np.std(drawn)), own, other)
 
 
 def _mean_interval(values: np.ndarray, *, z: float) -> Interval:
@@ -204,6 +207,13 @@ def _mean_interval(values: np.ndarray, *, z: float) -> Interval:
         return Interval(mean, reason="too few images for an interval: there is one only")
     half = z * float(values.std(ddof=1)) / math.sqrt(values.size)
     return Interval(mean, mean - half, mean + half)
+
+
+def _with_spread(value: float, half: float, own: np.ndarray, other: np.ndarray) -> Interval:
+    """Refuse the empty interval of two perfect orders; of a detector and itself it is right."""
+    if half < 1e-12 and not np.array_equal(own, other):
+        return Interval(value, reason=NO_SPREAD)
+    return _kept(value, value, half)
 
 
 def _kept(value: float, middle: float, half: float) -> Interval:
