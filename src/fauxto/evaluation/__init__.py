@@ -248,8 +248,8 @@ def calibrated_here(card: Mapping[str, Any], store: Store, members: Positions) -
         return []
     if not hashes:
         return [
-            "This detector was calibrated on more images than its card lists (fauxto calibrate): if they are among these, what is "
-            "measured here is too good."
+            "This detector was calibrated on more images than its card lists (fauxto calibrate): if they are among these, what "
+            "is measured here is too good."
         ]
     known = np.array([each.encode("ascii", "replace") for each in hashes if isinstance(each, str)], "S16")
     n_known = int(np.isin(store.pixel_hash[members].astype("S16"), known).sum())

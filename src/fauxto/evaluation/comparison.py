@@ -125,7 +125,8 @@ def compare(
     return Comparison(
         contestants=tuple(measured), pairs=pairs, disagreements=_disagreements(measured, pairs, is_fake, store, members),
         column=column, n_real=int((~is_fake).sum()), n_fake=int(is_fake.sum()), data=data, note=note,
-        caveats=_caveats(contestants, called, store, members), level=level, n_resamples=n_resamples, seed=seed, command=command, date=date,
+        caveats=_caveats(contestants, called, store, members), level=level, n_resamples=n_resamples, seed=seed,
+        command=command, date=date,
     )  # fmt: skip
 
 

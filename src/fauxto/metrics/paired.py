@@ -10,6 +10,7 @@ import numpy as np
 
 from fauxto.errors import ScoreError
 from fauxto.metrics import points
+from fauxto.metrics.closed import paired_change
 from fauxto.metrics.points import ONE_CLASS, check_scores
 from fauxto.metrics.rankings import NEEDED_PER_CLASS, TOO_FEW, auc_covariance, needed_real, placements
 from fauxto.metrics.shares import Interval, t_of, z_of
@@ -81,7 +82,12 @@ def differences(
     right = [(answers.p_fake >= answers.threshold) == is_fake for answers in (own, other)]
     gap = points.expected_calibration_error(is_fake, own.p_fake) - points.expected_calibration_error(is_fake, other.p_fake)
     missing = Interval(None, reason=ONE_CLASS)
-    found = {"accuracy": _share_difference(*right, z=z), "balanced_accuracy": missing, "roc_auc": missing, "tpr_at_fpr1": missing}
+    found = {
+        "accuracy": _share_difference(*right, level=level),
+        "balanced_accuracy": missing,
+        "roc_auc": missing,
+        "tpr_at_fpr1": missing,
+    }
     if is_fake.any() and not is_fake.all():
         found["balanced_accuracy"] = _balanced_difference(is_fake, *right, z=z)
         found["roc_auc"] = _auc_difference(is_fake, own.p_fake, other.p_fake, level=level)
@@ -153,21 +159,20 @@ def _exact(own: int, other: int) -> float:
     return float(min(1.0, 2 * tail / 2**n))
 
 
-def _share_difference(own: np.ndarray, other: np.ndarray, *, z: float) -> Interval:
-    middle, variance = _adjusted(own, other)
-    return _kept(float(own.mean() - other.mean()), middle, z * math.sqrt(variance))
+def _share_difference(own: np.ndarray, other: np.ndarray, *, level: float) -> Interval:
+    return paired_change(int((own & ~other).sum()), int((other & ~own).sum()), own.size, level=level)
 
 
 def _balanced_difference(is_fake: np.ndarray, own: np.ndarray, other: np.ndarray, *, z: float) -> Interval:
-    parts = [_adjusted(own[where], other[where], added=0.25) for where in (is_fake, ~is_fake)]
+    parts = [_adjusted(own[where], other[where]) for where in (is_fake, ~is_fake)]
     value = sum(float(own[where].mean() - other[where].mean()) for where in (is_fake, ~is_fake)) / 2
     return _kept(value, sum(middle for middle, _ in parts) / 2, z * math.sqrt(sum(variance for _, variance in parts)) / 2)
 
 
-def _adjusted(own: np.ndarray, other: np.ndarray, *, added: float = 1.0) -> tuple[float, float]:
-    """Return middle and variance with so many images added to either side that alone is right."""
-    n = own.size + 2 * added
-    only_own, only_other = ((int((a & ~b).sum()) + added) / n for a, b in ((own, other), (other, own)))
+def _adjusted(own: np.ndarray, other: np.ndarray) -> tuple[float, float]:
+    """Return middle and variance with a quarter of an image added to either side that alone is right."""
+    n = own.size + 0.5
+    only_own, only_other = ((int((a & ~b).sum()) + 0.25) / n for a, b in ((own, other), (other, own)))
     middle = only_own - only_other
     return middle, (only_own + only_other - middle**2) / n
 

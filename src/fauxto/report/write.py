@@ -44,7 +44,7 @@ def write_report(report: Report, folder: Path) -> Path:
 
 
 def scores_csv(report: Report) -> str:
-    """Return every image's path, label, generator, columns, logit, p_fake, threshold, called_fake, verdict, kind and reason as CSV.
+    """Return path, label, generator, columns, logit, p_fake, threshold, called_fake, verdict, kind and reason of every image.
 
     One field per column of the report says with 1 or 0 whether the image is in it; so does ``called_fake`` of the answer at the
     threshold, which the metrics count. The verdict may be "unsure", and then there is a reason and the kind of it.
