@@ -156,6 +156,8 @@ def test_nothing_to_go_by_is_refused(detector: Detector) -> None:
     for share in (0.0, 1.0, -1.0, float("nan")):
         with pytest.raises(ScoreError, match="between 0 and 1"):
             recalibrate(detector, None, prevalence=share)
+    with pytest.raises(ScoreError, match="anything from 0 to 100 %"):
+        recalibrate(detector, Sample(np.array([-0.1]), None, ()))
     with pytest.raises(ScoreError, match="both kinds"):
         recalibrate(detector, sample_of(5, 0))
 

@@ -269,7 +269,7 @@ def _places(detector: Detector, images: str, name: str, seed: int) -> tuple[Path
     card = detector.card
     code = hashlib.sha256(b"".join(resources.files("fauxto").joinpath(name).read_bytes() for name in _CODE)).hexdigest()
     versions = [metadata.version(package) for package in _PACKAGES]
-    # A mirrored detector asks twice where it is not certain. ``fauxto calibrate`` adds bias and certain_logit; else keys are as ever.
+    # A mirrored detector asks twice where not certain. ``fauxto calibrate`` adds bias and certain_logit; else keys are as ever.
     asked_twice = detector.temperature if detector.spec.mirrored else None
     anew = [[detector.bias, detector.certain_logit]] if {"bias", "certain_logit"} & set(card["calibration"]) else []
     said: list[Any] = [code, versions, card["sha256"][MODEL], detector.spec.to_dict(), asked_twice, images, name, seed, *anew]

@@ -81,7 +81,7 @@ def recalibrate(detector: Detector, sample: Sample | None, *, prevalence: float 
 
     Raises:
         ScoreError: There is neither a sample nor a prevalence; or a prevalence and images without labels, which would only
-            estimate it; or one that is impossible; or a sample of one class.
+            estimate it; or one that is impossible; or a sample of one class, or without labels one that tells nothing.
     """
     old = dict(detector.card["calibration"])
     old_share = float(old.get("prevalence", 0.5))
@@ -134,7 +134,13 @@ def _affine(detector: Detector, slope: float, bias: float, old_share: float, sha
 
 
 def _estimated(detector: Detector, sample: Sample, old_share: float) -> Interval:
-    return share_interval(detector.p_fake(sample.logit), prior=old_share)
+    share = share_interval(detector.p_fake(sample.logit), prior=old_share)
+    if share.low == 0 and share.high == 1:
+        raise ScoreError(
+            f"of these {sample.logit.size} images anything from 0 to 100 % may be fake, as far as the answers tell: give more of "
+            "them, or the share itself (--prevalence)"
+        )
+    return share
 
 
 def _inside(share: float | None) -> float:
