@@ -132,7 +132,7 @@ def test_images_that_calibrated_a_further_detector_are_told(named, detector):
     other = dataclasses.replace(detector, card=detector.card | {"calibration": detector.card["calibration"] | {"sample": sample}})
     members = np.append(np.flatnonzero(~named.is_fake)[:5], fake)
     (told,) = [line for line in measure_generators([detector, other], named, members).caveats if "calibrated" in line]
-    assert told.startswith("small #2: 1 of the 1 images")
+    assert told.startswith("About small #2: 1 of the 1 images")
 
 
 def test_two_detectors_of_one_name_are_told_apart(named, detector):

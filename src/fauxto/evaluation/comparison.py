@@ -266,5 +266,5 @@ def _caveats(
         )
     for name, one in zip(names, contestants, strict=True):
         if isinstance(one, Detector):
-            found += [f"{name}: {caveat}" for caveat in calibrated_here(one.card, store, members)]
+            found += [f"About {name}: {caveat}" for caveat in calibrated_here(one.card, store, members)]
     return tuple(found)

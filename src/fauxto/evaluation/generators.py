@@ -160,7 +160,7 @@ def _numbers(fake: np.ndarray, verdict: np.ndarray, real: np.ndarray, threshold:
 def _calibrated_by(detectors: Sequence[Detector], rows: Sequence[Row], sets: Sequence[Stored]) -> tuple[str, ...]:
     pairs = [(detector, row, some) for detector, row in zip(detectors, rows, strict=True) for some in sets]
     return tuple(
-        f"{row.detector}: {line}"
+        f"About {row.detector}: {line}"
         for detector, row, some in pairs
         for line in calibrated_here(detector.card, some.store, some.members)
     )
