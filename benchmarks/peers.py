@@ -8,7 +8,6 @@ Images are matched by path, never by position.
 from __future__ import annotations
 
 import argparse
-import math
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from fauxto import metrics
 from fauxto.data.store import Store, load_data
 from fauxto.detector import Detector
 from fauxto.evaluation import TEST
-from fauxto.metrics import Interval
+from fauxto.report.versus_page import short_p
 from fauxto.runs import write_text, write_whole
 
 THRESHOLD = 0.5
@@ -98,18 +97,15 @@ def measured(is_fake: np.ndarray, p_fake: dict[str, np.ndarray], ours: list[str]
 def mcnemar(own_right: np.ndarray, other_right: np.ndarray) -> dict[str, Any]:
     """Return McNemar's exact test of equal accuracy on the same images (McNemar 1947), two-sided.
 
-    The test is ``fauxto.metrics.mcnemar``; beside it stands the gain in accuracy with its 95 % interval.
+    The test is ``fauxto.metrics.mcnemar``; beside it stands the gain in accuracy with its 95 % interval (Bonett and Price 2012).
 
     Example:
         >>> mcnemar(np.array([True] * 5 + [False]), np.array([False] * 5 + [False]))["p_value"]
         0.0625
     """
     own, other, p_value, _ = metrics.mcnemar(own_right, other_right)
-    n, n_images = own + other, len(own_right)
-    difference = (own - other) / n_images
-    half = 1.96 * math.sqrt(n / n_images - difference**2) / math.sqrt(n_images)
-    interval = Interval(difference, difference - half, difference + half)
-    return {"only_own_right": own, "only_other_right": other, "p_value": p_value, "accuracy_gain": record.plain(interval)}
+    gain = record.plain(metrics.paired_change(own, other, len(own_right)))
+    return {"only_own_right": own, "only_other_right": other, "p_value": p_value, "accuracy_gain": gain}
 
 
 def flat(column: str, found: dict[str, Any]) -> list[dict[str, Any]]:
@@ -155,11 +151,6 @@ def percent(score: dict[str, float]) -> str:
 def number(score: dict[str, float]) -> str:
     """Return .9971 (.9965-.9977)."""
     return f"{score['value']:.4f} ({score['low']:.4f}-{score['high']:.4f})"
-
-
-def short_p(p_value: float) -> str:
-    """Return a p-value for reading."""
-    return f"{p_value:.3f}" if p_value >= 0.001 else f"{p_value:.0e}" if p_value > 1e-99 else "< 1e-99"
 
 
 def draw(path: Path, found: dict[str, Any]) -> None:

@@ -160,6 +160,13 @@ def test_sweep_parts_finds_what_write_whole_makes(tmp_path):
 # ---------------------------------------------------------------- text, JSON, checksum
 
 
+def test_a_stray_byte_of_a_file_name_is_written_as_it_reads_back(tmp_path):
+    write_text(tmp_path / "a.txt", "\udcff.jpg")
+    assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "\\udcff.jpg"
+    write_json(tmp_path / "a.json", {"path": "\udcff.jpg"})
+    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"path": "\udcff.jpg"}
+
+
 def test_write_json_is_utf8_and_readable(tmp_path):
     write_json(tmp_path / "a.json", {"name": "é", "n": [1, 2.5, None]})
     assert json.loads((tmp_path / "a.json").read_bytes()) == {"name": "é", "n": [1, 2.5, None]}

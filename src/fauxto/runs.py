@@ -85,8 +85,8 @@ def sweep_parts(folder: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write ``text`` as UTF-8, whole or not at all."""
-    write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
+    r"""Write ``text`` as UTF-8, whole or not at all; a stray byte of a file name is written as ``\udc..`` and ends nothing."""
+    write_whole(path, lambda part: part.write_text(text, encoding="utf-8", errors="backslashreplace"))
 
 
 def write_json(path: Path, value: object) -> None:

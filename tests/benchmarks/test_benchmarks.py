@@ -122,10 +122,12 @@ def test_mcnemar_is_the_exact_binomial_test() -> None:
     assert found["p_value"] == pytest.approx(stats.binomtest(n_own, n_own + n_other).pvalue)
     gain = found["accuracy_gain"]
     assert gain["value"] == pytest.approx(own.mean() - other.mean())
-    # The paired z-interval: mean and standard error of the differences per image.
-    assert peers.mcnemar(own, own)["p_value"] == 1.0
-    differences = own.astype(float) - other
-    assert (gain["high"] - gain["low"]) / 2 == pytest.approx(1.96 * differences.std() / np.sqrt(500))
+    # The paired z-interval: mean and standard error of the differences per image, one more image right alone on either side.
+    differences = np.append(own.astype(float) - other, [1.0, -1.0])
+    assert (gain["high"] - gain["low"]) / 2 == pytest.approx(1.959964 * differences.std() / np.sqrt(502))
+    same = peers.mcnemar(own, own)
+    assert same["p_value"] == 1.0
+    assert same["accuracy_gain"]["low"] < 0 < same["accuracy_gain"]["high"], "that nobody differed here is no proof"
 
 
 def test_peers_are_matched_by_path(tmp_path: Path) -> None:

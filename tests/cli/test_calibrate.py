@@ -61,6 +61,7 @@ def test_refusals(run: Run, image_folder: Path, tmp_path: Path) -> None:
     for words, said in (
         ((), "nothing to calibrate with"),
         (("--unlabelled",), "needs images"),
+        (("--unlabelled", "--data", image_folder / "test", "--prevalence", "0.1"), "not both"),
         (("--prevalence", "1"), "between 0 and 1"),
         (("--prevalence", "nan"), "between 0 and 1"),
     ):

@@ -15,6 +15,7 @@ from fauxto.errors import ConfigError, DetectorError, UsageError
 from fauxto.evaluation import answering
 from fauxto.evaluation.answering import Answers, Loose, Stored, answers
 from fauxto.perturb import perturbed
+from fauxto.vocabulary import Kind
 
 
 @pytest.fixture(autouse=True)
@@ -106,6 +107,28 @@ def test_another_threshold_keeps_the_networks_answers(detector, store, asked):
     np.testing.assert_array_equal(after.logit, before.logit)
     np.testing.assert_array_equal(after.called_fake, before.p_fake >= threshold)
     assert set(after.kind.tolist()) == {""}
+
+
+def test_another_bias_is_another_answer(detector, store):
+    """A verdict that flips when re-encoded hangs on the bias also where the card has no unsure range."""
+    images, card = Stored(store, np.arange(12)), {key: value for key, value in detector.card.items() if key != "unsure"}
+    card["scope"] = card["scope"] | {"stable_under": ["jpeg-60"]}
+    plain = np.stack(images.part(0, 12))
+    middles = (detector.logits(plain) + detector.logits(perturbed(plain, "jpeg-60"))) / 2 / detector.temperature
+    for bias in (5.0, -float(middles[0])):
+        one = dataclasses.replace(detector, card=card | {"calibration": card["calibration"] | {"bias": bias}})
+        found = answers(one, images, [""])[""]
+        same(found, one.predict(plain))
+    assert found.kind[0] == Kind.UNSTABLE.value
+
+
+def test_a_calibrated_detector_has_keys_of_its_own(detector):
+    def places(**more):
+        card = detector.card | {"calibration": detector.card["calibration"] | more}
+        return answering._places(dataclasses.replace(detector, card=card), "images", "", 0)
+
+    found = [places(), places(bias=1.0), places(bias=2.0), places(certain_logit=1.0)]
+    assert len({of_logits for of_logits, _ in found}) == len({of_kinds for _, of_kinds in found}) == 4
 
 
 def test_an_interrupt_loses_one_perturbation_at_most(detector, store, asked):

@@ -126,6 +126,15 @@ def test_several_detectors_each_at_its_own_threshold(named, detector):
     assert (rows[1]["in_training"], rows[0]["too_small"]) == ("1", "1")
 
 
+def test_images_that_calibrated_a_further_detector_are_told(named, detector):
+    fake = int(np.flatnonzero(named.is_fake)[0])
+    sample = {"pixel_hashes": [named.pixel_hash[fake].decode()[:16]]}
+    other = dataclasses.replace(detector, card=detector.card | {"calibration": detector.card["calibration"] | {"sample": sample}})
+    members = np.append(np.flatnonzero(~named.is_fake)[:5], fake)
+    (told,) = [line for line in measure_generators([detector, other], named, members).caveats if "calibrated" in line]
+    assert told.startswith("About small #2: 1 of the 1 images")
+
+
 def test_two_detectors_of_one_name_are_told_apart(named, detector):
     rows = measure_generators([detector, detector, detector], named, np.arange(len(named))).rows
     assert [row.detector for row in rows] == ["small", "small #2", "small #3"]

@@ -124,3 +124,16 @@ def test_one_class_and_few_images():
     assert few["roc_auc"].low is few["tpr_at_fpr1"].low is None
     with pytest.raises(ScoreError, match="threshold"):
         metrics.differences(np.array([True]), Answers(np.array([0.2]), 2.0), Answers(np.array([0.9]), 0.5))
+
+
+def test_two_perfect_orders_and_a_single_fake_have_no_empty_interval():
+    rng = np.random.default_rng(0)
+    is_fake = np.repeat([False, True], [400, 60])
+    own, other = (Answers(np.where(is_fake, middle, 0.1) + rng.uniform(-0.05, 0.05, 460), 0.5) for middle in (0.9, 0.8))
+    for name in ("roc_auc", "tpr_at_fpr1"):
+        found = metrics.differences(is_fake, own, other)[name]
+        assert (found.value, found.low, found.high) == (0.0, None, None)
+        assert "no interval" in found.reason
+    one = np.arange(401) >= 400
+    found = metrics.differences(one, Answers(own.p_fake[:401], 0.5), Answers(1 - other.p_fake[:401], 0.5))["tpr_at_fpr1"]
+    assert (found.low, found.high, found.reason) == (None, None, paired.TOO_FEW)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from fauxto.calibration import unsure_band
 from fauxto.data.store import Store
 from fauxto.errors import DetectorError, ScoreError, UsageError
 from fauxto.evaluation import evaluate
+from fauxto.evaluation.comparison import ScoresFile, compare
 from fauxto.recalibration import Recalibration, Sample, recalibrate, write_detector
 from fauxto.recalibration.sampling import labelled_sample, unlabelled_sample
 from fauxto.verdicts import VerdictRule, points_of
@@ -154,6 +156,8 @@ def test_nothing_to_go_by_is_refused(detector: Detector) -> None:
     for share in (0.0, 1.0, -1.0, float("nan")):
         with pytest.raises(ScoreError, match="between 0 and 1"):
             recalibrate(detector, None, prevalence=share)
+    with pytest.raises(ScoreError, match="anything from 0 to 100 %"):
+        recalibrate(detector, Sample(np.array([-0.1]), None, ()))
     with pytest.raises(ScoreError, match="both kinds"):
         recalibrate(detector, sample_of(5, 0))
 
@@ -180,7 +184,23 @@ def test_samples_leave_the_test_part_alone_and_evaluation_knows_them(detector: D
     new = reloaded(detector, recalibrate(detector, sample), tmp_path / "new")
     caveats = evaluate(new, store, {"all": np.arange(len(store))}, n_resamples=2).caveats
     assert any(caveat.startswith("64 of the 88 images") for caveat in caveats)
+    theirs = ScoresFile("theirs", dict.fromkeys(store.path.tolist(), 0.5), 0.5)
+    in_test = evaluate(new, store, {"test": np.flatnonzero(store.split == "test")}, n_resamples=2).caveats
+    n_copies = int(np.isin(store.pixel_hash[store.split == "test"], store.pixel_hash[store.split != "test"]).sum())
+    assert any("calibrated this" in line for line in in_test) == bool(n_copies), "the test part calibrated nothing"
+    everything = replace(store, split=np.full(len(store), ""))
+    (caveat,) = [line for line in compare([new, theirs], everything, n_resamples=2).caveats if "calibrated this" in line]
+    assert "-calibrated: 64 of the 88 images measured here" in caveat
     assert not any("calibrated this" in line for line in evaluate(detector, store, {"all": np.arange(9)}, n_resamples=2).caveats)
+
+
+def test_a_sample_too_large_for_the_card_is_still_warned_of(
+    detector: Detector, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fauxto.recalibration.MAX_HASHES", 3)
+    new = reloaded(detector, recalibrate(detector, labelled_sample(detector, store)), tmp_path / "new")
+    caveats = evaluate(new, store, {"all": np.arange(4)}, n_resamples=2).caveats
+    assert any("more images than its card lists" in caveat for caveat in caveats)
 
 
 def test_its_own_training_data_are_refused(detector: Detector, store: Store) -> None:

@@ -174,7 +174,9 @@ def test_the_csv_gives_back_every_metric(written):
     with (written / "scores.csv").open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     inside = ["in: test", "in: test, unseen in train"]
-    assert list(rows[0]) == ["path", "label", "generator", *inside, "logit", "p_fake", "called_fake", "verdict", "kind", "reason"]
+    said = ["logit", "p_fake", "threshold", "called_fake", "verdict", "kind", "reason"]
+    assert list(rows[0]) == ["path", "label", "generator", *inside, *said]
+    assert {float(row["threshold"]) for row in rows} == {report.threshold}, "compare must call fake what was called fake here"
     assert all(row["reason"] == SENTENCES[row["kind"]] for row in rows)
     assert [row["path"] for row in rows] == list(report.scores.path)
     for column in report.columns:

@@ -13,8 +13,10 @@ import torch
 from fauxto.checkpoint import WEIGHTS, load_tensors, read_card, write_card
 from fauxto.config import preset
 from fauxto.data.splits import make_split
+from fauxto.detector import Detector
 from fauxto.errors import DetectorError, UsageError
 from fauxto.evaluation import columns_for
+from fauxto.recalibration import recalibrate, write_detector
 from fauxto.runs import sha256_of
 from fauxto.training import train
 from fauxto.training.beginning import ancestor, first_network
@@ -112,3 +114,14 @@ def test_a_changed_split_and_a_card_that_does_not_say_it_are_refused(reference, 
     (folder / WEIGHTS).unlink()
     with pytest.raises(DetectorError):
         ancestor(folder, store, make_split(store, CONFIG))
+
+
+def test_detectors_of_one_network_that_answer_otherwise_are_told_apart(store, tmp_path):
+    cifake, split = Detector.load("cifake"), make_split(store, CONFIG)
+    for share in (0.1, 0.2):
+        write_detector(cifake, recalibrate(cifake, None, prevalence=share).card, tmp_path / str(share))
+    first, second = (ancestor(tmp_path / str(share), store, split) for share in (0.1, 0.2))
+    assert first["name"] == second["name"]
+    assert first["weights"] == second["weights"]
+    assert first != second
+    assert "calibration" not in ancestor("cifake", store, split)

@@ -36,9 +36,9 @@ def write_audit(report: AuditReport, folder: Path) -> Path:
         DiskFullError: There was no room.
     """
     page = to_html(report)
-    write_text(folder / NUMBERS, _clean(json.dumps(report.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)) + "\n")
+    write_text(folder / NUMBERS, json.dumps(report.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
     write_text(folder / TABLE, shortcuts_csv(report))
-    write_text(folder / PAGE, _clean(page))
+    write_text(folder / PAGE, page)
     return folder / PAGE
 
 
@@ -158,7 +158,3 @@ def _cells(found: Score) -> dict[str, str]:
         "auc_ends": ends(found.roc_auc, 1, 3),
         "n": f"{found.n:,}",
     }
-
-
-def _clean(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -77,7 +77,7 @@ def evaluate(
         detector=str(detector.card.get("name", "unnamed")), card=detector.card, data=data,
         note=note or _note_of(detector.card, store), threshold=detector.threshold, operating_point=detector.operating_point,
         columns=measured, scores=scores, mistakes=_mistakes(store, members, scores),
-        caveats=_caveats(detector.card, store, scores) + _broken_promises(measured[0]),
+        caveats=_caveats(detector.card, store, members, scores) + _broken_promises(measured[0]),
         level=level, n_resamples=n_resamples, seed=seed, command=command, prevalence=prevalence,
         date=date or datetime.now(timezone.utc).isoformat(timespec="seconds"), environment=environment_record(),
     )  # fmt: skip
@@ -217,7 +217,7 @@ def _note_of(card: Mapping[str, Any], store: Store) -> str:
     return str((_training_on(card, store) or {}).get("note", ""))
 
 
-def _caveats(card: Mapping[str, Any], store: Store, scores: ImageScores) -> tuple[str, ...]:
+def _caveats(card: Mapping[str, Any], store: Store, members: Positions, scores: ImageScores) -> tuple[str, ...]:
     found = []
     trained_on = card.get("trained_on", {})
     if _training_on(card, store) is None:
@@ -227,7 +227,7 @@ def _caveats(card: Mapping[str, Any], store: Store, scores: ImageScores) -> tupl
         )
         if trained_on.get("note"):
             found.append(f"Of its training data the detector's card says: {trained_on['note']}.")
-    found += _calibrated_here(card, store)
+    found += calibrated_here(card, store, members)
     n_unsure = int((scores.verdict == Verdict.UNSURE.value).sum())
     if n_unsure:
         found.append(
@@ -239,19 +239,24 @@ def _caveats(card: Mapping[str, Any], store: Store, scores: ImageScores) -> tupl
     return tuple(found)
 
 
-def _calibrated_here(card: Mapping[str, Any], store: Store) -> list[str]:
-    """Say how many of these images also calibrated the detector (``fauxto calibrate``), which makes the numbers too good."""
+def calibrated_here(card: Mapping[str, Any], store: Store, members: Positions) -> list[str]:
+    """Say how many of the measured images also calibrated the detector (``fauxto calibrate``), which flatters the numbers."""
     calibration = card.get("calibration")
     sample = calibration.get("sample") if isinstance(calibration, Mapping) else None
     hashes = sample.get("pixel_hashes") if isinstance(sample, Mapping) else None
     if not isinstance(hashes, list):
         return []
+    if not hashes:
+        return [
+            "This detector was calibrated on more images than its card lists (fauxto calibrate): if they are among these, what "
+            "is measured here is too good."
+        ]
     known = np.array([each.encode("ascii", "replace") for each in hashes if isinstance(each, str)], "S16")
-    n_known = int(np.isin(store.pixel_hash.astype("S16"), known).sum())
+    n_known = int(np.isin(store.pixel_hash[members].astype("S16"), known).sum())
     if not n_known:
         return []
     return [
-        f"{n_known:,} of the {len(store):,} images of these data also calibrated this detector (fauxto calibrate): what is "
+        f"{n_known:,} of the {len(members):,} images measured here also calibrated this detector (fauxto calibrate): what is "
         "measured on them is too good. Measure it on others."
     ]
 

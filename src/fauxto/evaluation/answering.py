@@ -269,13 +269,13 @@ def _places(detector: Detector, images: str, name: str, seed: int) -> tuple[Path
     card = detector.card
     code = hashlib.sha256(b"".join(resources.files("fauxto").joinpath(name).read_bytes() for name in _CODE)).hexdigest()
     versions = [metadata.version(package) for package in _PACKAGES]
-    # Only a mirrored detector's logits depend on the calibration: it asks twice where it is not certain.
+    # A mirrored detector asks twice where not certain. ``fauxto calibrate`` adds bias and certain_logit; else keys are as ever.
     asked_twice = detector.temperature if detector.spec.mirrored else None
-    said: list[Any] = [code, versions, card["sha256"][MODEL], detector.spec.to_dict(), asked_twice, images, name, seed]
+    anew = [[detector.bias, detector.certain_logit]] if {"bias", "certain_logit"} & set(card["calibration"]) else []
+    said: list[Any] = [code, versions, card["sha256"][MODEL], detector.spec.to_dict(), asked_twice, images, name, seed, *anew]
     decided = [detector.temperature, card.get("threshold"), card.get("unsure"), card["scope"], detector.operating_point]
-    folder = cache_folder() / "answers"
     keys = (hashlib.sha256(json.dumps(each, sort_keys=True).encode()).hexdigest() for each in (said, said + decided))
-    of_logits, of_kinds = (folder / f"{key}.npy" for key in keys)
+    of_logits, of_kinds = (cache_folder() / "answers" / f"{key}.npy" for key in keys)
     return of_logits, of_kinds
 
 

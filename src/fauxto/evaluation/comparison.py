@@ -17,7 +17,7 @@ from fauxto.data.splits import Positions
 from fauxto.data.store import Store
 from fauxto.detector import Detector
 from fauxto.errors import DataError, ImageError, UsageError
-from fauxto.evaluation import columns_for
+from fauxto.evaluation import calibrated_here, columns_for
 from fauxto.metrics import Answers, Interval, all_metrics, brier_score, differences, holm, mcnemar
 from fauxto.report.versus import Comparison, Contestant, Disagreement, Pair
 
@@ -125,7 +125,8 @@ def compare(
     return Comparison(
         contestants=tuple(measured), pairs=pairs, disagreements=_disagreements(measured, pairs, is_fake, store, members),
         column=column, n_real=int((~is_fake).sum()), n_fake=int(is_fake.sum()), data=data, note=note,
-        caveats=_caveats(contestants, called), level=level, n_resamples=n_resamples, seed=seed, command=command, date=date,
+        caveats=_caveats(contestants, called, store, members), level=level, n_resamples=n_resamples, seed=seed,
+        command=command, date=date,
     )  # fmt: skip
 
 
@@ -253,7 +254,9 @@ def _disagreements(
     return tuple(found)
 
 
-def _caveats(contestants: Sequence[Detector | ScoresFile], names: Sequence[str]) -> tuple[str, ...]:
+def _caveats(
+    contestants: Sequence[Detector | ScoresFile], names: Sequence[str], store: Store, members: Positions
+) -> tuple[str, ...]:
     by_file = [name for name, one in zip(names, contestants, strict=True) if isinstance(one, ScoresFile)]
     found = []
     if by_file:
@@ -261,4 +264,7 @@ def _caveats(contestants: Sequence[Detector | ScoresFile], names: Sequence[str])
             f"What {', '.join(by_file)} {'was' if len(by_file) == 1 else 'were'} trained on is not known here: if these "
             "images were among it, or chose an epoch or a threshold, the numbers are too good."
         )
+    for name, one in zip(names, contestants, strict=True):
+        if isinstance(one, Detector):
+            found += [f"About {name}: {caveat}" for caveat in calibrated_here(one.card, store, members)]
     return tuple(found)

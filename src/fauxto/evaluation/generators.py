@@ -12,6 +12,7 @@ import numpy as np
 from fauxto.data.store import Store
 from fauxto.detector import Detector
 from fauxto.errors import DataError
+from fauxto.evaluation import calibrated_here
 from fauxto.evaluation.answering import AS_THEY_ARE, Answers, Images, Progress, Stored, answers
 from fauxto.metrics import auc_interval, confusion, ratio_interval_of, wilson
 from fauxto.report.generators import AS_IS, MIN_FAKES, AcrossGenerators, Against, Row
@@ -94,7 +95,7 @@ def measure_generators(
         rows.append(replace(row, detector=f"{row.detector} #{n_alike + 1}") if n_alike else row)
     return AcrossGenerators(
         rows=tuple(rows), encode=encode, n_real=photographs.size, reals=reals_from, real_files=str(real_files),
-        caveats=_caveats(rows, encode), level=level,
+        caveats=_caveats(rows, encode) + _calibrated_by(detectors, rows, sets), level=level,
     )  # fmt: skip
 
 
@@ -154,6 +155,15 @@ def _numbers(fake: np.ndarray, verdict: np.ndarray, real: np.ndarray, threshold:
         "balanced_accuracy": ratio_interval_of("balanced_accuracy", counts, level=level),
         "unsure": wilson(n_unsure, fake.size, level=level),
     }
+
+
+def _calibrated_by(detectors: Sequence[Detector], rows: Sequence[Row], sets: Sequence[Stored]) -> tuple[str, ...]:
+    pairs = [(detector, row, some) for detector, row in zip(detectors, rows, strict=True) for some in sets]
+    return tuple(
+        f"About {row.detector}: {line}"
+        for detector, row, some in pairs
+        for line in calibrated_here(detector.card, some.store, some.members)
+    )
 
 
 def _caveats(rows: Sequence[Row], encode: str) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from fauxto.metrics import (
     ece_interval,
     paired_change,
     ratio_interval_of,
+    share_or,
     wilson,
 )
 from fauxto.report import Report
@@ -128,12 +129,12 @@ def numbers(is_fake: np.ndarray, said: Answers, *, threshold: float, level: floa
     return {
         "accuracy": wilson(tn + tp, is_fake.size, level=level),
         "balanced_accuracy": ratio_interval_of("balanced_accuracy", counts, level=level),
-        "recall": _share(tp, fn + tp, level, "no image is fake"),
-        "false_alarm_rate": _share(fp, tn + fp, level, "no image is real"),
+        "recall": share_or(tp, fn + tp, reason="no image is fake", level=level),
+        "false_alarm_rate": share_or(fp, tn + fp, reason="no image is real", level=level),
         "roc_auc": auc_interval(is_fake, said.p_fake, level=level),
         "expected_calibration_error": ece_interval(is_fake, said.p_fake, level=level),
         "unsure": wilson(int((~answered).sum()), is_fake.size, level=level),
-        "selective_accuracy": _share(n_right, int(answered.sum()), level, "no image was answered"),
+        "selective_accuracy": share_or(n_right, int(answered.sum()), reason="no image was answered", level=level),
     }
 
 
@@ -144,10 +145,6 @@ def _transitions(before: np.ndarray, after: np.ndarray, level: float) -> tuple[T
             n = int(((before == first) & (after == then)).sum())
             found.append(Transition(first, then, n, wilson(n, before.size, level=level)))
     return tuple(found)
-
-
-def _share(n_hits: int, n: int, level: float, reason: str) -> Interval:
-    return wilson(n_hits, n, level=level) if n else Interval(None, reason=reason)
 
 
 def _some(said: Answers, at: np.ndarray) -> Answers:

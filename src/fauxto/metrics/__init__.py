@@ -23,7 +23,7 @@ from fauxto.metrics.points import (
 )
 from fauxto.metrics.prevalence import AtShare, at_share
 from fauxto.metrics.rankings import auc_interval, tpr_interval
-from fauxto.metrics.shares import Interval, wilson
+from fauxto.metrics.shares import Interval, share_or, wilson
 
 __all__ = [
     "Answers",
@@ -56,6 +56,7 @@ __all__ = [
     "recall",
     "reliability_bins",
     "roc_auc",
+    "share_or",
     "tpr_at_fpr",
     "tpr_interval",
     "wilson",

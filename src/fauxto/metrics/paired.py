@@ -10,10 +10,12 @@ import numpy as np
 
 from fauxto.errors import ScoreError
 from fauxto.metrics import points
+from fauxto.metrics.closed import paired_change
 from fauxto.metrics.points import ONE_CLASS, check_scores
 from fauxto.metrics.rankings import NEEDED_PER_CLASS, TOO_FEW, auc_covariance, needed_real, placements
 from fauxto.metrics.shares import Interval, t_of, z_of
 
+NO_SPREAD = "no interval: on these images neither order changes by resampling, which says nothing about other images"
 # With more images on which one alone is right, the exact test takes long and gives the same: docs/compare.md.
 MAX_EXACT = 20_000
 ECE_ALONE = "given without an interval: chance raises each of the two calibration errors, by amounts that differ; see Brier score"
@@ -80,7 +82,12 @@ def differences(
     right = [(answers.p_fake >= answers.threshold) == is_fake for answers in (own, other)]
     gap = points.expected_calibration_error(is_fake, own.p_fake) - points.expected_calibration_error(is_fake, other.p_fake)
     missing = Interval(None, reason=ONE_CLASS)
-    found = {"accuracy": _share_difference(*right, z=z), "balanced_accuracy": missing, "roc_auc": missing, "tpr_at_fpr1": missing}
+    found = {
+        "accuracy": _share_difference(*right, level=level),
+        "balanced_accuracy": missing,
+        "roc_auc": missing,
+        "tpr_at_fpr1": missing,
+    }
     if is_fake.any() and not is_fake.all():
         found["balanced_accuracy"] = _balanced_difference(is_fake, *right, z=z)
         found["roc_auc"] = _auc_difference(is_fake, own.p_fake, other.p_fake, level=level)
@@ -152,21 +159,20 @@ def _exact(own: int, other: int) -> float:
     return float(min(1.0, 2 * tail / 2**n))
 
 
-def _share_difference(own: np.ndarray, other: np.ndarray, *, z: float) -> Interval:
-    middle, variance = _adjusted(own, other)
-    return _kept(float(own.mean() - other.mean()), middle, z * math.sqrt(variance))
+def _share_difference(own: np.ndarray, other: np.ndarray, *, level: float) -> Interval:
+    return paired_change(int((own & ~other).sum()), int((other & ~own).sum()), own.size, level=level)
 
 
 def _balanced_difference(is_fake: np.ndarray, own: np.ndarray, other: np.ndarray, *, z: float) -> Interval:
-    parts = [_adjusted(own[where], other[where], added=0.25) for where in (is_fake, ~is_fake)]
+    parts = [_adjusted(own[where], other[where]) for where in (is_fake, ~is_fake)]
     value = sum(float(own[where].mean() - other[where].mean()) for where in (is_fake, ~is_fake)) / 2
     return _kept(value, sum(middle for middle, _ in parts) / 2, z * math.sqrt(sum(variance for _, variance in parts)) / 2)
 
 
-def _adjusted(own: np.ndarray, other: np.ndarray, *, added: float = 1.0) -> tuple[float, float]:
-    """Return middle and variance with so many images added to either side that alone is right."""
-    n = own.size + 2 * added
-    only_own, only_other = ((int((a & ~b).sum()) + added) / n for a, b in ((own, other), (other, own)))
+def _adjusted(own: np.ndarray, other: np.ndarray) -> tuple[float, float]:
+    """Return middle and variance with a quarter of an image added to either side that alone is right."""
+    n = own.size + 0.5
+    only_own, only_other = ((int((a & ~b).sum()) + 0.25) / n for a, b in ((own, other), (other, own)))
     middle = only_own - only_other
     return middle, (only_own + only_other - middle**2) / n
 
@@ -178,7 +184,7 @@ def _auc_difference(is_fake: np.ndarray, own: np.ndarray, other: np.ndarray, *, 
     n_fewer = min(int(is_fake.sum()), int((~is_fake).sum()))
     if n_fewer < NEEDED_PER_CLASS:
         return Interval(value, reason=TOO_FEW)
-    return _kept(value, value, t_of(level, n_fewer - 1) * math.sqrt(max(variance, 0.0)))
+    return _with_spread(value, t_of(level, n_fewer - 1) * math.sqrt(max(variance, 0.0)), own, other)
 
 
 def _tpr_difference(
@@ -188,6 +194,8 @@ def _tpr_difference(
     needed = needed_real(0.01, level=level)
     if int((~is_fake).sum()) < needed:
         return Interval(value, reason=f"too few photographs for an interval at 1 % false alarms: it needs {needed:,}")
+    if int(is_fake.sum()) < NEEDED_PER_CLASS:
+        return Interval(value, reason=TOO_FEW)
     rng, drawn = np.random.default_rng(seed), []
     cells = [points.cells_of(is_fake, p_fake) for p_fake in (own, other)]
     for _ in range(n_draws):
@@ -195,7 +203,7 @@ def _tpr_difference(
         if is_fake[chosen].any() and not is_fake[chosen].all():
             tpr = [points.tpr_of_counts(*points.real_and_fake(cell[chosen], None), fpr=0.01) for cell in cells]
             drawn.append(tpr[0] - tpr[1])
-    return _kept(value, value, z_of(level) * float(np.std(drawn)))
+    return _with_spread(value, z_of(level) * float(np.std(drawn)), own, other)
 
 
 def _mean_interval(values: np.ndarray, *, z: float) -> Interval:
@@ -204,6 +212,13 @@ def _mean_interval(values: np.ndarray, *, z: float) -> Interval:
         return Interval(mean, reason="too few images for an interval: there is one only")
     half = z * float(values.std(ddof=1)) / math.sqrt(values.size)
     return Interval(mean, mean - half, mean + half)
+
+
+def _with_spread(value: float, half: float, own: np.ndarray, other: np.ndarray) -> Interval:
+    """Refuse the empty interval of two perfect orders; of a detector and itself it is right."""
+    if half < 1e-12 and not np.array_equal(own, other):
+        return Interval(value, reason=NO_SPREAD)
+    return _kept(value, value, half)
 
 
 def _kept(value: float, middle: float, half: float) -> Interval:

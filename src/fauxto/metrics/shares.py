@@ -42,6 +42,16 @@ def wilson(n_hits: int, n: int, *, level: float = 0.95) -> Interval:
     return Interval(share, low if n_hits else 0.0, high if n_hits < n else 1.0)
 
 
+def share_or(n_hits: int, n: int, *, reason: str, level: float = 0.95) -> Interval:
+    """Return ``wilson``, or where there is nothing to have a share of, the reason.
+
+    Example:
+        >>> share_or(0, 0, reason="no image is fake")
+        Interval(value=None, low=None, high=None, reason='no image is fake')
+    """
+    return wilson(n_hits, n, level=level) if n else Interval(None, reason=reason)
+
+
 def mean_of_two(first: Interval, second: Interval) -> Interval:
     """Return the mean of two independent shares (Newcombe 1998, Stat Med 17:873, method 10, for a sum).
 

@@ -80,7 +80,8 @@ def recalibrate(detector: Detector, sample: Sample | None, *, prevalence: float 
         date: When, in ISO 8601.
 
     Raises:
-        ScoreError: There is neither a sample nor a prevalence; or one that is impossible; or a sample of one class.
+        ScoreError: There is neither a sample nor a prevalence; or a prevalence and images without labels, which would only
+            estimate it; or one that is impossible; or a sample of one class, or without labels one that tells nothing.
     """
     old = dict(detector.card["calibration"])
     old_share = float(old.get("prevalence", 0.5))
@@ -90,7 +91,9 @@ def recalibrate(detector: Detector, sample: Sample | None, *, prevalence: float 
             raise ScoreError("nothing to calibrate with: give images (--data) or the share of fakes (--prevalence)")
         share, method, slope, bias = Interval(prevalence), "prior set by the user", 1.0, 0.0
     elif sample.is_fake is None:
-        share = Interval(prevalence) if prevalence is not None else _estimated(detector, sample, old_share)
+        if prevalence is not None:
+            raise ScoreError("images without labels only tell the share of fakes: give them or --prevalence, not both")
+        share = _estimated(detector, sample, old_share)
         method, slope, bias = "prior shift, expectation-maximisation (Saerens et al. 2002)", 1.0, 0.0
     else:
         balanced = log_odds(detector.p_fake(sample.logit)) - prior_shift(0.5, old_share)
@@ -102,7 +105,7 @@ def recalibrate(detector: Detector, sample: Sample | None, *, prevalence: float 
     new |= {"method": method, "prevalence": stands_for, "date": date, "replaced": _short(old)}
     new |= {"fitted_on": _fitted_on(sample), "sample": _about(sample)} if sample else {"fitted_on": "no image"}
     card = _new_card(detector, sample, new)
-    return Recalibration(card, share, _false_alarms(card, sample), tuple(_warnings(detector, sample, slope, share, prevalence)))
+    return Recalibration(card, share, _false_alarms(card, sample), tuple(_warnings(sample, slope, share)))
 
 
 def write_detector(detector: Detector, card: Mapping[str, Any], folder: Path) -> None:
@@ -131,7 +134,13 @@ def _affine(detector: Detector, slope: float, bias: float, old_share: float, sha
 
 
 def _estimated(detector: Detector, sample: Sample, old_share: float) -> Interval:
-    return share_interval(detector.p_fake(sample.logit), prior=old_share)
+    share = share_interval(detector.p_fake(sample.logit), prior=old_share)
+    if share.low == 0 and share.high == 1:
+        raise ScoreError(
+            f"of these {sample.logit.size} images anything from 0 to 100 % may be fake, as far as the answers tell: give more of "
+            "them, or the share itself (--prevalence)"
+        )
+    return share
 
 
 def _inside(share: float | None) -> float:
@@ -231,11 +240,11 @@ def _false_alarms(card: Mapping[str, Any], sample: Sample | None) -> Interval | 
     return wilson(counts.fp, counts.fp + counts.tn)
 
 
-def _warnings(detector: Detector, sample: Sample | None, slope: float, share: Interval, prevalence: float | None) -> list[str]:
+def _warnings(sample: Sample | None, slope: float, share: Interval) -> list[str]:
     found = []
     if sample is None or sample.is_fake is None:
         found.append("Only the share of fakes was changed; that these images are otherwise like the training images is assumed.")
-        if sample is not None and prevalence is None and (share.high or 1.0) - (share.low or 0.0) > 0.2:
+        if sample is not None and (share.high or 1.0) - (share.low or 0.0) > 0.2:
             found.append(f"The sample is small for this: the share of fakes may lie anywhere from {_percent(share)}.")
         return found
     n_real, n_fake = int((~sample.is_fake).sum()), int(sample.is_fake.sum())

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fauxto.metrics import Interval, confusion, wilson
+from fauxto.metrics import Interval, confusion, share_or, wilson
 from fauxto.verdicts import points_of
 from fauxto.vocabulary import Kind, Verdict
 
@@ -144,7 +144,7 @@ def count_verdicts(
         classes=(_class(verdict[~is_fake], Verdict.REAL, level), _class(verdict[is_fake], Verdict.FAKE, level)),
         abstained=wilson(int(is_open.sum()), is_open.size, level=level),
         reasons=_reasons(np.array(kinds)[is_open], is_fake[is_open], is_open.size, level),
-        selective_accuracy=_share(n_right, int((~is_open).sum()), level, "no image was answered"),
+        selective_accuracy=share_or(n_right, int((~is_open).sum()), reason="no image was answered", level=level),
         alpha=None if not unsure else float(unsure["alpha"]),
         guarantee="" if not unsure else str(unsure.get("guarantee", "")),
     )
@@ -175,8 +175,8 @@ def measure_points(
                 target_fpr=float(point["target_fpr"]),
                 card_fpr=_said(point["fpr"]),
                 card_tpr=_said(point["tpr"]),
-                fpr=_share(fp, tn + fp, level, "no image is real"),
-                tpr=_share(tp, fn + tp, level, "no image is fake"),
+                fpr=share_or(fp, tn + fp, reason="no image is real", level=level),
+                tpr=share_or(tp, fn + tp, reason="no image is fake", level=level),
             )
         )
     return tuple(rows)
@@ -185,7 +185,7 @@ def measure_points(
 def _class(verdict: np.ndarray, label: Verdict, level: float) -> ClassVerdicts:
     n_real, n_fake, n_unsure = (int((verdict == said.value).sum()) for said in (Verdict.REAL, Verdict.FAKE, Verdict.UNSURE))
     n_wrong = n_fake if label is Verdict.REAL else n_real
-    wrong = _share(n_wrong, verdict.size, level, f"no image is {label.value}")
+    wrong = share_or(n_wrong, verdict.size, reason=f"no image is {label.value}", level=level)
     return ClassVerdicts(label.value, n_real, n_fake, n_unsure, wrong)
 
 
@@ -199,7 +199,3 @@ def _reasons(kinds: np.ndarray, is_fake: np.ndarray, n: int, level: float) -> tu
 
 def _said(rate: Mapping[str, Any]) -> Interval:
     return Interval(float(rate["value"]), float(rate["low"]), float(rate["high"]))
-
-
-def _share(n_hits: int, n: int, level: float, reason: str) -> Interval:
-    return wilson(n_hits, n, level=level) if n else Interval(None, reason=reason)

@@ -39,9 +39,9 @@ def write_comparison(comparison: Comparison, folder: Path) -> Path:
     """
     page = to_html(comparison)
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "compare.json", _clean(json.dumps(comparison.to_dict(), indent=2, allow_nan=False)) + "\n")
-    write_text(folder / "compare.csv", _clean(to_csv(comparison)))
-    write_text(folder / "compare.html", _clean(page))
+    write_text(folder / "compare.json", json.dumps(comparison.to_dict(), indent=2, allow_nan=False) + "\n")
+    write_text(folder / "compare.csv", to_csv(comparison))
+    write_text(folder / "compare.html", page)
     return folder / "compare.html"
 
 
@@ -181,7 +181,3 @@ def _short(name: str) -> str:
 
 def _plain(value: float | None) -> str:
     return "" if value is None else f"{value:.6g}"
-
-
-def _clean(page: str) -> str:
-    return page.encode("utf-8", "backslashreplace").decode("utf-8")

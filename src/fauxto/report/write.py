@@ -31,20 +31,20 @@ def write_report(report: Report, folder: Path) -> Path:
     page = to_html(report)
     pictures = {name: to_png(name, report) for name in PLOTS} | picture_of(report) | pictures_of(report.robustness, report.across)
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "report.json", _clean(json.dumps(report.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)) + "\n")
-    write_text(folder / "scores.csv", _clean(scores_csv(report)))
-    write_text(folder / "model-card.md", _clean(model_card(report)))
+    write_text(folder / "report.json", json.dumps(report.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(folder / "scores.csv", scores_csv(report))
+    write_text(folder / "model-card.md", model_card(report))
     for name, part in (("robustness", report.robustness), ("generators", report.across)):
         if part:
-            write_text(folder / f"{name}.csv", _clean(part.to_csv()))
+            write_text(folder / f"{name}.csv", part.to_csv())
     for name, payload in pictures.items():
         _write_bytes(folder / f"{name}.png", payload)
-    write_text(folder / "report.html", _clean(page))
+    write_text(folder / "report.html", page)
     return folder / "report.html"
 
 
 def scores_csv(report: Report) -> str:
-    """Return every image's path, label, generator, columns, logit, p_fake, called_fake, verdict, kind and reason as CSV.
+    """Return path, label, generator, columns, logit, p_fake, threshold, called_fake, verdict, kind and reason of every image.
 
     One field per column of the report says with 1 or 0 whether the image is in it; so does ``called_fake`` of the answer at the
     threshold, which the metrics count. The verdict may be "unsure", and then there is a reason and the kind of it.
@@ -56,9 +56,12 @@ def scores_csv(report: Report) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     names = [f"in: {column.name}" for column in report.columns]
-    writer.writerow(["path", "label", "generator", *names, "logit", "p_fake", "called_fake", "verdict", "kind", "reason"])
+    writer.writerow(
+        ["path", "label", "generator", *names, "logit", "p_fake", "threshold", "called_fake", "verdict", "kind", "reason"]
+    )
     labels = np.where(scores.is_fake, "fake", "real").tolist()
-    numbers = (scores.logit.tolist(), scores.p_fake.tolist(), scores.called_fake.astype(int).tolist())
+    threshold = [report.threshold] * len(scores.path)
+    numbers = (scores.logit.tolist(), scores.p_fake.tolist(), threshold, scores.called_fake.astype(int).tolist())
     said = (scores.verdict.tolist(), scores.kind, scores.reason)
     writer.writerows(zip(scores.path, labels, scores.generator, *inside.tolist(), *numbers, *said, strict=True))
     return text.getvalue()
@@ -66,8 +69,3 @@ def scores_csv(report: Report) -> str:
 
 def _write_bytes(path: Path, payload: bytes) -> None:
     write_whole(path, lambda part: part.write_bytes(payload))
-
-
-def _clean(text: str) -> str:
-    r"""Return text that UTF-8 can hold: a file name with stray bytes is shown with ``\udc..`` instead of ending the report."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")

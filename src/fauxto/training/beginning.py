@@ -55,7 +55,9 @@ def ancestor(where: str | Path | None, store: Store, split: Split) -> dict[str, 
         _check_unseen(about, store, split, where)
     told = {key: before[key] for key in _TOLD if key in before}
     weights = sha256_of(verified(detector.folder, detector.card, WEIGHTS))
-    return {"name": detector.card["name"], "weights": weights, "trained_on": told}
+    # ``fauxto calibrate`` makes teachers of one network that answer otherwise; training itself calibrates in one way.
+    anew = {"calibration": [detector.temperature, detector.bias]} if "bias" in detector.card["calibration"] else {}
+    return {"name": detector.card["name"], "weights": weights, "trained_on": told} | anew
 
 
 def _check_unseen(before: Mapping[str, Any], store: Store, split: Split, where: str | Path) -> None:
