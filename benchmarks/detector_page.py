@@ -56,11 +56,7 @@ def unseen() -> str:
     """Return what is said of other generators' images."""
     lines = ["| | encoding | images | AUC | said fake | said real | unsure |", "|---|---|---|---|---|---|---|"]
     for row in table_rows("unseen"):
-        auc = (
-            f"{float(row['roc_auc']):.2f} [{float(row['roc_auc_low']):.2f}, {float(row['roc_auc_high']):.2f}]"
-            if row["roc_auc"]
-            else ""
-        )
+        auc = auc_cell(row) if row["roc_auc"] else ""
         said = " | ".join(percent(row[verdict]) for verdict in ("fake", "real", "unsure"))
         lines.append(f"| {row['generator']} | {row['set']} | {row['n']} | {auc} | {said} |")
     return "\n".join(lines)
@@ -106,6 +102,12 @@ def short(value: float | None) -> str:
     if value is None:
         return "not measured"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def auc_cell(row: dict[str, str]) -> str:
+    """Return an AUC with its interval, where there are enough images for one."""
+    ends = (f"{float(row[f'roc_auc_{end}']):.2f}" for end in ("low", "high"))
+    return f"{float(row['roc_auc']):.2f}" + (f" [{', '.join(ends)}]" if row["roc_auc_low"] else "")
 
 
 def percent(value: str) -> str:
