@@ -119,8 +119,8 @@ def leak_findings(store: Store, leaks: Leaks) -> Iterator[Finding]:
         yield _inside(store, leaks.inside)
     if leaks.alike:
         yield Finding(
-            "alike-across-labels", "note", f"{len(leaks.alike):,} pairs of a real and a fake image look alike",
-            f"{len(leaks.alike):,} pairs of a real and a fake image are nearly the same picture: fakes made from those very "
+            "alike-across-labels", "note", f"real and fake images look alike: {len(leaks.alike):,} times",
+            f"So often a real and a fake image are nearly the same picture ({len(leaks.alike):,}): fakes made from those very "
             "photographs, or a label that is wrong.",
             "Look at the pairs. Where fakes are made from photographs, give both the same group in a manifest, so that they stay "
             "on one side of a split.",
