@@ -12,8 +12,8 @@ from typing import Any
 from fauxto.audit.contents import AuditReport
 from fauxto.audit.findings import Finding
 from fauxto.audit.shortcuts import Score, Shortcut
-from fauxto.errors import missing_extra
 from fauxto.metrics import Interval
+from fauxto.report.rendering import rendered
 from fauxto.runs import write_text
 
 PAGE, NUMBERS, TABLE = "audit.html", "audit.json", "shortcuts.csv"
@@ -48,15 +48,7 @@ def to_html(report: AuditReport) -> str:
     Raises:
         MissingExtraError: jinja2 is not installed.
     """
-    try:
-        import jinja2
-    except ImportError as error:
-        raise missing_extra("train", "jinja2") from error
-    own = jinja2.PackageLoader("fauxto", "templates")
-    jinja = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, loader=own
-    )
-    return jinja.get_template("audit.html").render(**_context(report))
+    return rendered("audit.html", **_context(report))
 
 
 def shortcuts_csv(report: AuditReport) -> str:

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from fauxto.errors import missing_extra
 from fauxto.metrics import Interval
 from fauxto.report.contents import Column, Mistake, Report
 from fauxto.report.parts import across_context, robustness_context
 from fauxto.report.plots import PLOTS, to_svg
 from fauxto.report.prevalence import prevalence_context
+from fauxto.report.rendering import rendered
 from fauxto.report.tables import metric_rows, point_tables, text, verdict_rows
 from fauxto.verdicts import MEASURED_ON
 
@@ -38,15 +38,7 @@ def to_html(report: Report) -> str:
     Raises:
         MissingExtraError: matplotlib or jinja2 is not installed.
     """
-    try:
-        import jinja2
-    except ImportError as error:
-        raise missing_extra("train", "jinja2") from error
-    own = jinja2.PackageLoader("fauxto", "templates")
-    jinja = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, loader=own
-    )
-    return jinja.get_template("report.html").render(**_context(report))
+    return rendered("report.html", **_context(report))
 
 
 def _context(report: Report) -> dict[str, Any]:

@@ -9,11 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fauxto.errors import missing_extra
 from fauxto.metrics import Interval
 from fauxto.report.contents import Mistake
 from fauxto.report.page import thumbnail
 from fauxto.report.plots import Palette, svg_of
+from fauxto.report.rendering import rendered
 from fauxto.report.tables import METRICS, text
 from fauxto.report.versus import Comparison, Contestant, Disagreement, Pair
 from fauxto.runs import write_text
@@ -68,15 +68,7 @@ def to_html(comparison: Comparison) -> str:
     Raises:
         MissingExtraError: matplotlib or jinja2 is not installed.
     """
-    try:
-        import jinja2
-    except ImportError as error:
-        raise missing_extra("train", "jinja2") from error
-    own = jinja2.PackageLoader("fauxto", "templates")
-    jinja = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, loader=own
-    )
-    return jinja.get_template("compare.html").render(**_context(comparison))
+    return rendered("compare.html", **_context(comparison))
 
 
 def draw(axes: Axes, palette: Palette, *, comparison: Comparison, name: str) -> None:
