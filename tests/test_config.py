@@ -249,6 +249,12 @@ def test_a_stem_for_a_network_without_one_is_refused():
         preset("best", stem="cifar")
 
 
+@pytest.mark.parametrize("change", [{"crop": 24}, {"shift": 1}])
+def test_routes_need_the_codecs_grid(change):
+    with pytest.raises(ConfigError, match="set crop and shift to 0"):
+        TrainConfig(model="routed", **change)
+
+
 def test_infinity_is_refused_since_no_card_can_hold_it():
     with pytest.raises(ConfigError, match="checkpoint_every_s"):
         TrainConfig(checkpoint_every_s=float("inf"))

@@ -18,14 +18,19 @@ from fauxto.checkpoint import MODEL, WEIGHTS, load_tensors
 from fauxto.errors import DetectorError, DiskFullError, MissingExtraError
 from fauxto.export import export_onnx
 from fauxto.models.factory import build
-from fauxto.preprocess import PreprocessSpec
+from fauxto.models.routing import is_on_grid
+from fauxto.perturb import perturbed
+from fauxto.preprocess import PreprocessSpec, normalised
 
 TOLERANCE = 1e-4
 SPEC = PreprocessSpec()
 
 
 def images(n: int) -> torch.Tensor:
-    return torch.randn(n, 3, 32, 32, generator=torch.Generator().manual_seed(n))
+    """Noise, every second image saved as JPEG of quality 75."""
+    noise = np.random.default_rng(n).integers(64, 192, (n, 32, 32, 3), dtype=np.uint8)
+    noise[::2] = perturbed(noise[::2], "jpeg-75")
+    return torch.from_numpy(normalised(noise, SPEC))
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +56,21 @@ def imagenet(run_folder):
     return network.eval(), run_folder / "detector" / MODEL, TOLERANCE
 
 
-@pytest.fixture(scope="module", params=["cifar", "imagenet"])
+@pytest.fixture(scope="module")
+def routed(tmp_path_factory):
+    """A network that treats images on the codec's grid otherwise, and its export: (network, path, difference)."""
+    torch.manual_seed(0)
+    network = build("routed")
+    with torch.no_grad():
+        network.train()(images(64))
+    for name, weight in network.named_parameters():
+        if "on_grid" in name:
+            torch.nn.init.uniform_(weight, 0.5, 1.5)  # so that the routes differ
+    path = tmp_path_factory.mktemp("routed") / MODEL
+    return network.eval(), path, export_onnx(network, SPEC, path)
+
+
+@pytest.fixture(scope="module", params=["cifar", "imagenet", "routed"])
 def exported(request):
     return request.getfixturevalue(request.param)
 
@@ -73,7 +92,7 @@ def test_any_batch_gives_torchs_answers(exported, n):
 
 def test_the_difference_is_what_it_says(cifar):
     network, path, difference = cifar
-    example = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    example = export._examples(SPEC)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     with torch.no_grad():
         found = np.abs(session.run(["logit"], {"images": example.numpy()})[0] - network(example).numpy()).max()
@@ -89,6 +108,12 @@ def test_the_file_is_sound_and_whole(exported):
     batch = model.graph.input[0].type.tensor_type.shape.dim[0]
     assert batch.dim_param, "the batch has no fixed size"
     assert not [tensor.name for tensor in model.graph.initializer if tensor.external_data], "no second file is needed"
+
+
+def test_both_routes_are_in_the_file(routed):
+    route = is_on_grid(images(7)).tolist()
+    assert route == [True, False] * 3 + [True]
+    assert is_on_grid(export._examples(SPEC)).tolist() == [False, False, True, True], "writing compares both"
 
 
 # ---------------------------------------------------------------- refusals

@@ -64,7 +64,7 @@ class TrainConfig:
         0.0005
     """
 
-    model: Literal["resnet18", "evidence"] = "resnet18"
+    model: Literal["resnet18", "evidence", "routed"] = "resnet18"
     stem: Literal["imagenet", "cifar"] = "imagenet"
     split: Literal["official", "notebook"] = "official"
     subset: float = bounded(1.0, low=0, high=1, above_low=True)
@@ -105,6 +105,8 @@ class TrainConfig:
             object.__setattr__(self, key, value)
         if self.model != "resnet18" and self.stem != "imagenet":
             raise ConfigError(f"stem = {self.stem!r} belongs to model 'resnet18', not to {self.model!r}: leave it out")
+        if self.model == "routed" and (self.crop or self.shift):
+            raise ConfigError("model 'routed' looks for the codec's grid, which cutting and moving lose: set crop and shift to 0")
 
     @property
     def drawn_by(self) -> int:
@@ -117,14 +119,17 @@ _FAST: dict[str, Any] = {
     "label_smoothing": 0.05, "ema_decay": 0.998, "crop": 24, "batch_size": 256, "validation_share": 0.1,
     "precision": "auto", "channels_last": True,
 }  # fmt: skip
+_SEEN: dict[str, Any] = {"recode": 75, "recode_from": 4.0, "mirrored": True}
 PRESETS: dict[str, dict[str, Any]] = {
     "notebook": {},
     "notebook-cifar-stem": {"stem": "cifar"},
     # Patience as long as the run: a learning rate that still falls is no reason to stop.
     "fast": _FAST | {"max_epochs": 9, "patience": 9, "crop_share": 0.56},
-    "best": _FAST
-    | {"max_epochs": 20, "patience": 20, "perturb_share": 0.5, "shift": 1, "recode": 75, "recode_from": 4.0, "mirrored": True},
-}
+    "best": _FAST | _SEEN | {"max_epochs": 20, "patience": 20, "perturb_share": 0.5, "shift": 1},
+    # Goes on from a finished run of "best" (--init).
+    "routed": _FAST | _SEEN | {"model": "routed", "max_epochs": 4, "patience": 4, "perturb_share": 0.15}
+    | {"crop": 0, "learning_rate": 0.01, "warmup_share": 0.1},
+}  # fmt: skip
 
 
 def preset(name: str, **changes: Any) -> TrainConfig:

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from fauxto.errors import DetectorError, missing_extra
-from fauxto.preprocess import PreprocessSpec
+from fauxto.perturb import perturbed
+from fauxto.preprocess import PreprocessSpec, normalised
 from fauxto.runs import write_whole
 
 try:
@@ -44,14 +45,15 @@ def export_onnx(network: nn.Module, spec: PreprocessSpec, path: Path) -> float:
         path: Where the model goes; whole or not at all.
 
     Returns:
-        The largest difference of the two logits on random images, one by one and as a batch.
+        The largest difference of the two logits on random images, one by one and as a batch; some were saved as JPEG, which
+        ``models.routing`` treats otherwise.
 
     Raises:
         DetectorError: The exported model does not give the network's answers.
         DiskFullError: There was no room.
         MissingExtraError: The exporter's packages are not installed.
     """
-    example = torch.randn(4, 3, spec.size, spec.size, generator=torch.Generator().manual_seed(0))
+    example = _examples(spec)
     program = _trace(_LogitAndEvidence(network).eval(), example)
     payload = without_notes(program.model_proto.SerializeToString())
     with torch.no_grad():
@@ -62,6 +64,13 @@ def export_onnx(network: nn.Module, spec: PreprocessSpec, path: Path) -> float:
         raise DetectorError(f"the exported model's logits differ by {difference:.2g} from the network's: it is not written")
     write_whole(path, lambda part: part.write_bytes(payload))
     return difference
+
+
+def _examples(spec: PreprocessSpec) -> torch.Tensor:
+    """Return two images of noise and two of noise that was saved as JPEG of quality 75: (4, 3, size, size)."""
+    levels = np.random.default_rng(0).integers(64, 192, (4, spec.size, spec.size, 3), dtype=np.uint8)
+    levels[2:] = perturbed(levels[2:], "jpeg-75")
+    return torch.from_numpy(normalised(levels, spec))
 
 
 def _trace(model: nn.Module, example: torch.Tensor) -> torch.onnx.ONNXProgram:

@@ -125,3 +125,27 @@ def test_detectors_of_one_network_that_answer_otherwise_are_told_apart(store, tm
     assert first["weights"] == second["weights"]
     assert first != second
     assert "calibration" not in ancestor("cifake", store, split)
+
+
+def test_a_network_without_routes_goes_on_with_them(store, tmp_path):
+    small = {"batch_size": 8, "max_epochs": 1, "patience": 1, "n_threads": 1, "crop": 0, "ema_decay": 0.5}
+    before = train(store, preset("fast", **small), tmp_path / "plain", shown=False)
+    config = preset("routed", **small)
+    after = train(store, config, tmp_path / "routed", init=tmp_path / "plain", shown=False)
+    old, new = (load_tensors(folder / WEIGHTS)[0] for folder in (before, after))
+    for name, value in old.items():  # what it answered for all other images is left as it was
+        kept = [other for other in new if without_routes(other) == name and "on_grid" not in other]
+        assert len(kept) == 1, name
+        assert np.array_equal(value, new[kept[0]]), name
+    assert new["stage2.0.0.up.weight"].any(), "it has learned"
+    assert read_card(after)["model"] == {"name": "routed"}
+    assert read_card(after)["trained_on"]["begun_from"]["name"] == "plain"
+    with pytest.raises(UsageError, match="the configuration asks for"):
+        train(store, preset("fast", **small), tmp_path / "back", init=tmp_path / "routed", shown=False)
+    with pytest.raises(UsageError, match="name it with --init"):
+        train(store, config, tmp_path / "alone", shown=False)
+    train(store, config, tmp_path / "on", init=tmp_path / "routed", shown=False)
+
+
+def without_routes(name: str) -> str:
+    return name.replace(".off_grid.", ".").replace(".base.", ".")

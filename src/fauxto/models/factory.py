@@ -46,6 +46,7 @@ MODELS: dict[str, Blueprint] = {
         map_layers=("stage2", "stage1", "stem"),
     ),
 }
+MODELS["routed"] = replace(MODELS["evidence"], build=nets.RoutedNet)
 
 
 def blueprint(name: str) -> Blueprint:

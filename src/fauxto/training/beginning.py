@@ -15,7 +15,7 @@ from fauxto.data.splits import Split, fingerprint, make_split
 from fauxto.data.store import Store
 from fauxto.detector import Detector
 from fauxto.errors import ConfigError, DetectorError, UsageError
-from fauxto.models import factory
+from fauxto.models import factory, nets
 from fauxto.networks import load_network
 from fauxto.runs import sha256_of
 
@@ -24,16 +24,20 @@ _TOLD = ("store", "note", "generators", "config", "best_epoch", "n_train", "pixe
 
 
 def first_network(config: TrainConfig, init: str | Path | None) -> nn.Module:
-    """Return the network that training begins with: a new one, or with ``init`` that detector's.
+    """Return the network that training begins with: a new one, or with ``init`` that detector's; "evidence" becomes "routed".
 
     Raises:
         DetectorError: There is no such detector, or it is damaged.
         UsageError: It holds another kind of network than the configuration asks for.
     """
     if init is None:
+        if config.model == "routed":
+            raise UsageError("model 'routed' goes on from a trained detector with model 'evidence': name it with --init")
         return factory.build(config.model, **factory.options(config))
     network, card = load_network(Detector.load(init).folder)
     wanted = {"name": config.model, **factory.options(config)}
+    if (card["model"]["name"], config.model) == ("evidence", "routed"):
+        return nets.RoutedNet(network)  # type: ignore[arg-type]
     if card["model"] != wanted:
         raise UsageError(f"{init} holds the network {card['model']}, the configuration asks for {wanted}: give the same for both")
     return network

@@ -79,13 +79,14 @@ def orthogonalised(matrix: torch.Tensor) -> torch.Tensor:
 
 
 def build_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """Return the configured optimizer; each group notes its own largest step size as ``max_lr``."""
+    """Return the configured optimizer of all weights but frozen ones; each group notes its largest step size as ``max_lr``."""
+    weights = [weight for weight in network.parameters() if weight.requires_grad]
     if config.optimizer == "adam":
         # The fused step does Adam's arithmetic in one pass over memory; benchmarks/training_step.py measures it.
-        everything = _group(list(network.parameters()), config.learning_rate, config.weight_decay)
+        everything = _group(weights, config.learning_rate, config.weight_decay)
         return torch.optim.AdamW([everything], fused=True)
-    matrices = [weight for weight in network.parameters() if _is_inner(weight)]
-    others = [weight for weight in network.parameters() if not _is_inner(weight)]
+    matrices = [weight for weight in weights if _is_inner(weight)]
+    others = [weight for weight in weights if not _is_inner(weight)]
     groups = [
         _group(matrices, config.learning_rate, config.weight_decay) | {"is_matrix": True},
         _group(others, config.learning_rate * ADAM_SHARE, 0.0),
