@@ -46,6 +46,9 @@ def test_plants_change_what_they_say() -> None:
     assert (planted.faintly_stamped(image) != image).any(axis=2).sum() == 25
     assert planted.tinted(image)[0, 0].tolist() == [106, 100, 94]
     assert planted.larger(image).shape == (40, 40, 3)
+    one, other = (planted.flat(np.random.default_rng(seed)) for seed in (0, 1))
+    assert (one == one[0, 0]).all()
+    assert (one[0, 0] != other[0, 0]).any()
     assert (image == 100).all()
 
 
