@@ -32,7 +32,7 @@ def sanity_findings(store: Store, facts: Facts) -> Iterator[Finding]:
         shown = "; ".join(f"{path}: {reason}" for path, reason in store.broken[:5])
         yield Finding(
             "unreadable", "warning", f"{len(store.broken):,} file{'s' * (len(store.broken) != 1)} cannot be read",
-            f"{len(store.broken):,} files are left out ({shown}{' ...' if len(store.broken) > 5 else ''}).",
+            f"{len(store.broken):,} files are left out ({shown}{' ...; all are in audit.json' if len(store.broken) > 5 else ''}).",
             "Get them again, or remove them from the data.", {"n_files": len(store.broken)},
         )  # fmt: skip
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fauxto.cli.common import DataArgument, SkipBroken, command_line, note_of, opened, output_folder, require
+from fauxto.cli.common import DataArgument, command_line, note_of, opened, output_folder, require
 from fauxto.cli.terminal import counting_bar, printable
 
 if TYPE_CHECKING:
@@ -41,12 +41,11 @@ def audit(
         Severity | None, typer.Option("--fail-on", help=f"Exit with code {FOUND} if a finding is this bad or worse.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same report.")] = 0,
-    skip_broken: SkipBroken = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print all findings and numbers as JSON.")] = False,
 ) -> None:
     """Look for duplicates, leaks, shortcuts and odd labels in a data set; the worst first, with pictures and what to do.
 
-    Severities, the worst first: leak, shortcut, warning, note. With --fail-on the exit code is 10 where a finding is as bad as
+    Files that cannot be read are left out and are a finding. Severities, the worst first: leak, shortcut, warning, note. With --fail-on the exit code is 10 where a finding is as bad as
     the one named or worse, which is no error of the program (those have codes 1 to 9).
 
     Examples:
@@ -60,7 +59,7 @@ def audit(
     from fauxto.data.sources import locate, source_of
 
     require("sklearn", "jinja2")
-    store = opened(data, skip_broken=skip_broken)
+    store = opened(data, skip_broken=True)  # what cannot be read is a finding
     with output_folder(out):
         answers = _answers(detector, store) if detector else None
         with _bars() as progress:
