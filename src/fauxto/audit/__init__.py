@@ -67,7 +67,7 @@ def audit(
     facts = read_facts(source, store, progress=lambda done, total: tell("reading headers", done, total))
     twins = Twins(store, duplicates.pairs)
     leaks = find_leaks(store, twins)
-    look = _look(store, _test_of(store, answers), seed)
+    look = _look(store, draw_sample(store, pairs=duplicates.pairs, test=_test_of(store, answers), seed=seed), seed)
     shortcuts = measure_shortcuts(
         store, facts, look.sample, seed=seed, progress=lambda done, total: tell("measuring shortcuts", done, total)
     )
@@ -96,9 +96,8 @@ class _Look(NamedTuple):
     maps: tuple[tuple[str, PositionMap], ...]
 
 
-def _look(store: Store, test: np.ndarray | None, seed: int) -> _Look:
-    """Draw the images, and compare the classes' colours and places on them."""
-    sample = draw_sample(store, test=test, seed=seed)
+def _look(store: Store, sample: Sample, seed: int) -> _Look:
+    """Compare the classes' colours and places on the images drawn."""
     at, is_fake = sample.cross, store.is_fake[sample.cross]
     if len(at) < 2 * MIN_PER_CLASS:
         return _Look(sample, None, ())
