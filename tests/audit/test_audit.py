@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fauxto.audit import Answers, AuditReport, _against, audit
+from fauxto.audit import Answers, AuditReport, audit
+from fauxto.audit.against import read_against
 from fauxto.audit.duplicates import find_duplicates
 from fauxto.audit.findings import SEVERITIES, Finding, at_least, worst_first
 from fauxto.audit.leaks import find_leaks, known_outside
@@ -58,14 +59,14 @@ def test_a_detector_without_leaks_or_table(faulty: Store, report: AuditReport) -
     test = np.flatnonzero(faulty.split == "test")
     twins = Twins(faulty, find_duplicates(faulty).pairs)
     known = find_leaks(faulty, twins).known_test
-    assert known_outside(faulty, twins, test).tolist() == known.tolist()
+    assert known_outside(faulty, twins, test)["equal"].tolist() == known.tolist()
     clean = np.setdiff1d(test, known)
     answers = Answers("x", 0.5, clean, faulty.is_fake[clean].astype(float))
     sample = draw_sample(faulty, test=clean)
-    found = _against(faulty, answers, known, sample, report.shortcuts)
+    found = read_against(faulty, answers, known, sample, report.shortcuts)
     assert found is not None
     assert (found.without_leaks, found.n_leaked) == (None, 0)
-    assert _against(faulty, answers, known, sample, ()) is None
+    assert read_against(faulty, answers, known, sample, ()) is None
 
 
 def test_a_detector_is_not_read_against_other_images(faulty: Store, report: AuditReport) -> None:
@@ -73,7 +74,7 @@ def test_a_detector_is_not_read_against_other_images(faulty: Store, report: Audi
     answers = Answers("x", 0.5, test, faulty.is_fake[test].astype(float))
     sample = draw_sample(faulty, test=test)
     assert not sample.has_test
-    assert _against(faulty, answers, np.array([], np.int64), sample, report.shortcuts) is None
+    assert read_against(faulty, answers, np.array([], np.int64), sample, report.shortcuts) is None
 
 
 def test_known_outside_are_groups_outside_of_the_part_that_was_asked(faulty: Store) -> None:
@@ -81,9 +82,12 @@ def test_known_outside_are_groups_outside_of_the_part_that_was_asked(faulty: Sto
     at, other = np.flatnonzero(faulty.split == "train")[5], np.flatnonzero(faulty.split == "test")[9]
     group[[at, other]] = "one film"
     grouped, alone = replace(faulty, group=group), np.array([other])
-    assert known_outside(grouped, Twins(grouped, ()), alone).tolist() == [other]
+    found = known_outside(grouped, Twins(grouped, ()), alone)
+    assert {words: at.tolist() for words, at in found.items()} == {
+        "equal": [], "equal or near": [], "equal, near or of one group": [other],
+    }  # fmt: skip
     both = np.sort(np.array([at, other]))
-    assert known_outside(grouped, Twins(grouped, ()), both).tolist() == []
+    assert not any(len(at) for at in known_outside(grouped, Twins(grouped, ()), both).values())
 
 
 def test_it_is_json(report: AuditReport) -> None:
