@@ -53,6 +53,36 @@ def test_the_detector_against_them(report: AuditReport) -> None:
     assert found.without_leaks.n == 117
     assert found.points_above == pytest.approx(100 * (found.sample.accuracy.value - 1.0))
     assert found.points_above < 0
+    assert [margin.shortcut for margin in found.margins] == [shortcut.name for shortcut in report.shortcuts]
+    for margin, shortcut in zip(found.margins, report.shortcuts, strict=True):
+        assert margin.points_above == 100 * (found.sample.accuracy.value - shortcut.headline.accuracy.value)
+        assert margin.auc_above == found.sample.roc_auc.value - shortcut.headline.roc_auc.value
+    assert found.points_above == min(margin.points_above for margin in found.margins if "alike" not in margin.shortcut)
+
+
+def test_every_pair_is_listed_and_the_effect_told(report: AuditReport) -> None:
+    equal = [pair for pair in report.repeats.listed if pair.kind == "equal"]
+    assert len(equal) == report.repeats.n_pairs["equal"] == 4
+    by_name = {effect.left_out: effect for effect in report.repeats.effects}
+    assert list(by_name) == ["equal", "equal or near"]
+    assert by_name["equal"].n_left_out == 3
+    assert by_name["equal"].metrics["accuracy"].difference.low is not None
+    told = report.to_dict()
+    assert told["duplicates"]["effects"][0]["metrics"]["roc_auc"]["difference"]["value"] is not None
+    assert told["duplicates"]["summary"]["equal"]["across parts"] == {"same label": 3, "other label": 0}
+
+
+def test_colour_modes_are_told_where_the_classes_agree(report: AuditReport) -> None:
+    assert report.files["colour mode"] == {"RGB": {"real": 123, "fake": 121}}
+    assert report.to_dict()["files"]["colour mode"]["RGB"]["real"] == 123
+
+
+def test_pictures_say_how_they_were_made(report: AuditReport) -> None:
+    for finding in report.findings:
+        assert bool(finding.caption) == bool(finding.pictures)
+    by_kind = {finding.kind: finding for finding in report.findings}
+    assert "121 real and of 121 fake images, the picture on a grid of 32 x 32" in by_kind["stamp"].caption
+    assert "3 of 3 pairs. Each picture shows both" in by_kind["test-in-train"].caption
 
 
 def test_a_detector_without_leaks_or_table(faulty: Store, report: AuditReport) -> None:

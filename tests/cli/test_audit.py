@@ -27,6 +27,7 @@ def test_audit_clean_audit(run: Run, leaky: Path, tmp_path: Path) -> None:
     assert (code, err) == (10, "")
     assert "2 test images also in train" in out
     assert (tmp_path / "first/audit.html").is_file()
+    assert (tmp_path / "first/duplicates.csv").read_text().count("\n") == 3
     code, out, _ = run("data", "clean", leaky, "--out", tmp_path / "clean.csv")
     assert code == 0
     assert "88 of 90 images stay" in out
@@ -64,7 +65,7 @@ def test_a_detector_with_too_few_test_images_is_told(run: Run, run_folder: Path,
     code, out, err = run("audit", folder, "--out", tmp_path / "out", "--detector", run_folder, "--json")
     assert code == 0
     assert json.loads(out)["detector"] is None
-    assert "read against nothing" in err
+    assert "read against no shortcut" in err
 
 
 def test_refusals(run: Run, image_folder: Path, tmp_path: Path) -> None:

@@ -83,11 +83,13 @@ def list_pairs(store: Store, pairs: Iterable[Pair]) -> tuple[Listed, ...]:
     """Return each pair with both images' paths, splits and labels."""
     path, split = store.path.tolist(), store.split.tolist()
     label = ["fake" if is_fake else "real" for is_fake in store.is_fake.tolist()]
-    columns = (path, split, label)
     return tuple(
-        Listed(*(column[at] for column in columns for at in (pair.first, pair.second)), pair.kind, pair.change, pair.distance)
+        Listed(
+            path[pair.first], path[pair.second], split[pair.first], split[pair.second], label[pair.first], label[pair.second],
+            pair.kind, pair.change, pair.distance,
+        )
         for pair in pairs
-    )
+    )  # fmt: skip
 
 
 def duplicates_csv(listed: Iterable[Listed]) -> str:

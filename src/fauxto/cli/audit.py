@@ -71,7 +71,7 @@ def audit(
             )  # fmt: skip
         page = write_audit(report, out)
     if answers is not None and report.detector is None:
-        typer.echo("the detector is read against nothing: a class or its test part holds too few images", err=True)
+        typer.echo("the detector is read against no shortcut: a class or its test part holds too few images", err=True)
     if as_json:
         print(json.dumps(report.to_dict(), indent=2))
     else:
