@@ -48,14 +48,14 @@ def test_duplicates_margins_files_and_captions_are_on_the_page(report: AuditRepo
     cells = re.sub(r"<[^>]*>", "|", page)
     assert re.search(r"test and train\|+3\|+0\|", cells)
     assert "colour mode: RGB" in page
-    assert "What they do to the detector's score" in page
+    assert "What leaks do to the detector's score" in page
     assert page.count('<p class="caption soft">') == sum(bool(finding.pictures) for finding in report.findings)
     assert report.detector is not None
     for margin in report.detector.margins:
         assert f"<b>{margin.points_above:+.1f}</b><small>{margin.auc_above:+.3f}</small>" in page
     alone = to_html(replace(report, detector=None, repeats=replace(report.repeats, effects=())))
     assert "detector above" not in alone
-    assert "What they do to" not in alone
+    assert "What leaks do to" not in alone
 
 
 def test_an_auc_that_there_is_not_is_no_zero(report: AuditReport) -> None:
@@ -70,6 +70,7 @@ def test_it_can_be_empty(report: AuditReport) -> None:
     found = replace(report.repeats.found, counts=())
     empty = replace(report, findings=(), shortcuts=(), detector=None, paths={}, repeats=replace(report.repeats, found=found))
     assert "No two images were found to be equal" in to_html(empty)
+    assert "What leaks do to" in to_html(empty)  # images may be known by their group alone
     assert "too few images" in to_html(empty)
     assert headline(empty) == "nothing to warn of"
 

@@ -58,7 +58,7 @@ def test_near_duplicates_stay_on_one_side(tmp_path: Path) -> None:
     assert all(fold[pair.first] == fold[pair.second] for pair in both)
 
 
-def test_chains_are_joined_as_by_plain_renaming() -> None:
+def test_chains_are_joined_as_plain_renaming_does() -> None:
     rng = np.random.default_rng(0)
     cluster = rng.integers(0, 40, 60)
     at = rng.integers(0, 60, (20, 2))
