@@ -60,7 +60,8 @@ def measure(data: Path, detector: str, *, n_runs: int, is_busy: bool) -> None:
             "seconds": record.against_bar(max(seconds), BAR_S, at_most=True),
             "GiB": record.against_bar(peak_gib, BAR_GIB, at_most=True),
         },
-        "counts": report["counts"], "duplicate_pairs": report["duplicate_pairs"], "detector": report["detector"],
+        "counts": report["counts"], "duplicate_pairs": report["duplicate_pairs"], "duplicates": report["duplicates"],
+        "detector": report["detector"], "files": report["files"],
         "findings": [{key: one[key] for key in ("kind", "severity", "title", "numbers")} for one in report["findings"]],
     })  # fmt: skip
 
@@ -78,31 +79,37 @@ def audited(data: Path, store: Path, *options: str) -> tuple[float, dict[str, An
 
 
 def table_rows(report: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return one row per shortcut and way of measuring, and the detector's."""
+    """Return one row per shortcut and way of measuring, and the detector's; how far it lies above, where that was compared."""
     rows = []
+    about = report["detector"]
+    above = {margin["shortcut"]: margin for margin in about["margins"]} if about else {}
     for shortcut in report["shortcuts"]:
         for name, key in (("test part", "on_test"), ("cross-validated", "cross_validated")):
             if shortcut[key]:
-                rows.append({"name": shortcut["name"], "kind": shortcut["kind"], "measured": name, **numbers(shortcut[key])})
-    if report["detector"]:
-        about = report["detector"]
+                is_compared = key == "on_test" or not shortcut["on_test"]
+                margin = above.get(shortcut["name"]) if is_compared else None
+                rows.append(
+                    {"name": shortcut["name"], "kind": shortcut["kind"], "measured": name, **numbers(shortcut[key], margin)}
+                )
+    if about:
         for name, key in (("test part", "sample"), ("all it was asked", "whole"), ("without leaked images", "without_leaks")):
             if about[key]:
-                rows.append({"name": about["name"], "kind": "detector", "measured": name, **numbers(about[key])})
+                rows.append({"name": about["name"], "kind": "detector", "measured": name, **numbers(about[key], None)})
     return rows
 
 
-def numbers(score: dict[str, Any]) -> dict[str, Any]:
+def numbers(score: dict[str, Any], margin: dict[str, Any] | None) -> dict[str, Any]:
     found = {"n": score["n"]}
     for name in ("accuracy", "roc_auc"):
         found |= {f"{name}{end}": score[name][key] for end, key in (("", "value"), ("_low", "low"), ("_high", "high"))}
-    return found
+    return found | {name: margin[name] if margin else "" for name in ("points_above", "auc_above")}
 
 
 def filled_page(page: str) -> str:
     """Return docs/audit.md with its tables made anew from the results that are there."""
     for name, file, table in (
         ("shortcuts", "audit_cifake.csv", shortcut_table),
+        ("effect", "audit_cifake.json", effect_table),
         ("bars", "audit_cifake.json", bar_table),
         ("planted", "audit_planted.json", planted_table),
     ):
@@ -116,9 +123,10 @@ def filled_page(page: str) -> str:
 def shortcut_table() -> str:
     with (record.RESULTS / "audit_cifake.csv").open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
-    lines = ["| | measured on | right | AUC |", "|---|---|---|---|"]
+    lines = ["| | measured on | right | AUC | the detector above |", "|---|---|---|---|---|"]
     for row in rows:
-        cells = f"{interval(row, 'accuracy', 100, 2)} | {interval(row, 'roc_auc', 1, 4)}"
+        above = f"{float(row['points_above']):+.2f} points, AUC {float(row['auc_above']):+.4f}" if row.get("points_above") else ""
+        cells = f"{interval(row, 'accuracy', 100, 2)} | {interval(row, 'roc_auc', 1, 4)} | {above}"
         lines.append(f"| {row['name']} | {row['measured']}, {int(row['n']):,} images | {cells} |")
     return "\n".join(lines)
 
@@ -128,6 +136,25 @@ def interval(row: dict[str, str], name: str, times: int, digits: int) -> str:
         f"{times * float(row[name + end]):.{digits}f}" if row[name + end] else "" for end in ("", "_low", "_high")
     )
     return f"{value}{' %' if times == 100 else ''} [{low}, {high}]"
+
+
+def effect_table() -> str:
+    """Return what leaving known images out does to the detector's score."""
+    found = json.loads((record.RESULTS / "audit_cifake.json").read_text(encoding="utf-8")).get("duplicates")
+    if found is None:
+        return "Not measured yet."
+    lines = ["| left out | images | right on them | accuracy changes by, points | AUC changes by |", "|---|---|---|---|---|"]
+    for effect in found["effects"]:
+        right = effect["accuracy_of_left_out"]["value"]
+        changes = [ends_of(effect["metrics"][name]["difference"], times) for name, times in (("accuracy", 100), ("roc_auc", 1))]
+        lines.append(f"| {effect['left_out']} | {effect['n_left_out']:,} | {100 * right:.2f} % | {' | '.join(changes)} |")
+    return "\n".join(lines)
+
+
+def ends_of(found: dict[str, Any], times: int) -> str:
+    digits = 2 if times == 100 else 4
+    value, low, high = (f"{times * found[key]:+.{digits}f}" for key in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]"
 
 
 def bar_table() -> str:

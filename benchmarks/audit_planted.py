@@ -1,7 +1,8 @@
 """Does the audit raise the right alarm, and none on clean data? ``python benchmarks/audit_planted.py --data cifake.tar.xz``.
 
 Shortcuts are planted into CIFAKE's real training images, half of which are called fake; the clean controls are the same without
-a plant, and CIFAKE's own two classes, saved alike in three ways, whose contents differ and whose files do not.
+a plant, pictures of one flat colour each (nothing in them is grey, as in cartoons and paintings), and CIFAKE's own two classes,
+saved alike in three ways, whose contents differ and whose files do not.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ class Plant:
         save: How they are saved; all others as JPEG 75.
         has_both: Whether the classes are CIFAKE's own, and not a random half of the real images.
         all_alike: Whether all images are saved by ``save``.
+        draw: Makes every image, of both classes, instead of taking one of CIFAKE's.
     """
 
     expected: tuple[str, ...] = ()
@@ -45,6 +47,7 @@ class Plant:
     save: Mapping[str, Any] | None = None
     has_both: bool = False
     all_alike: bool = False
+    draw: Callable[[np.random.Generator], np.ndarray] | None = None
 
 
 def stamped(image: np.ndarray, *, side: int = 4, colour: tuple[int, int, int] = (128, 128, 128)) -> np.ndarray:
@@ -69,6 +72,11 @@ def larger(image: np.ndarray) -> np.ndarray:
     return np.asarray(Image.fromarray(image).resize((40, 40), Image.Resampling.BICUBIC))
 
 
+def flat(rng: np.random.Generator) -> np.ndarray:
+    """Return 32 x 32 pixels of one colour, drawn by chance."""
+    return np.full((32, 32, 3), rng.integers(0, 256, 3), np.uint8)
+
+
 def with_exif() -> dict[str, Any]:
     exif = Image.Exif()
     exif[0x0131] = "a program"
@@ -88,6 +96,7 @@ PLANTS: Mapping[str, Plant] = {
     "grey stamp of 4 x 4 pixels": Plant(("stamp",), change=stamped),
     "faint stamp of 5 x 5 pixels": Plant(("stamp",), change=faintly_stamped),
     "clean: real, labels by chance": Plant(),
+    "clean: flat colours, labels by chance": Plant(draw=flat),
     "clean: CIFAKE as JPEG 75": Plant(has_both=True),
     "clean: CIFAKE as JPEG 95": Plant(has_both=True, save={**JPEG, "quality": 95}, all_alike=True),
     "clean: CIFAKE as PNG": Plant(has_both=True, save={"format": "PNG"}, all_alike=True),
@@ -130,7 +139,7 @@ def plant_into(store: Store, plant: Plant, root: Path, *, seed: int, per_class: 
         (root / name).mkdir(parents=True)
         save = plant.save if plant.save and (is_planted or plant.all_alike) else JPEG
         for number, position in enumerate(positions.tolist()):
-            pixels = store.image(position)
+            pixels = plant.draw(rng) if plant.draw else store.image(position)
             if is_planted and plant.change:
                 pixels = plant.change(pixels)
             Image.fromarray(pixels).save(root / name / f"{number}.{save['format'].lower()}", **save)
@@ -139,7 +148,7 @@ def plant_into(store: Store, plant: Plant, root: Path, *, seed: int, per_class: 
 def judged(plant: Plant, found: list[dict[str, str]]) -> dict[str, Any]:
     """Count the audits that raise what was planted, and those that raise anything else as bad as a shortcut.
 
-    On real images with labels by chance nothing tells the classes apart: there a warning about simple statistics is false too.
+    Where labels are given by chance, nothing tells the classes apart: there a warning about simple statistics is false too.
     """
     allowed = {*plant.expected, *plant.also}
     false = [sorted(kind for kind, severity in one.items() if severity == "shortcut" and kind not in allowed) for one in found]

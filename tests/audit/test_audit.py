@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fauxto.audit import Answers, AuditReport, _against, audit
+from fauxto.audit import Answers, AuditReport, audit
+from fauxto.audit.against import read_against
 from fauxto.audit.duplicates import find_duplicates
 from fauxto.audit.findings import SEVERITIES, Finding, at_least, worst_first
 from fauxto.audit.leaks import find_leaks, known_outside
@@ -52,20 +53,50 @@ def test_the_detector_against_them(report: AuditReport) -> None:
     assert found.without_leaks.n == 117
     assert found.points_above == pytest.approx(100 * (found.sample.accuracy.value - 1.0))
     assert found.points_above < 0
+    assert [margin.shortcut for margin in found.margins] == [shortcut.name for shortcut in report.shortcuts]
+    for margin, shortcut in zip(found.margins, report.shortcuts, strict=True):
+        assert margin.points_above == 100 * (found.sample.accuracy.value - shortcut.headline.accuracy.value)
+        assert margin.auc_above == found.sample.roc_auc.value - shortcut.headline.roc_auc.value
+    assert found.points_above == min(margin.points_above for margin in found.margins if "alike" not in margin.shortcut)
+
+
+def test_every_pair_is_listed_and_the_effect_told(report: AuditReport) -> None:
+    equal = [pair for pair in report.repeats.listed if pair.kind == "equal"]
+    assert len(equal) == report.repeats.n_pairs["equal"] == 4
+    by_name = {effect.left_out: effect for effect in report.repeats.effects}
+    assert list(by_name) == ["equal", "equal or near"]
+    assert by_name["equal"].n_left_out == 3
+    assert by_name["equal"].metrics["accuracy"].difference.low is not None
+    told = report.to_dict()
+    assert told["duplicates"]["effects"][0]["metrics"]["roc_auc"]["difference"]["value"] is not None
+    assert told["duplicates"]["summary"]["equal"]["across parts"] == {"same label": 3, "other label": 0}
+
+
+def test_colour_modes_are_told_where_the_classes_agree(report: AuditReport) -> None:
+    assert report.files["colour mode"] == {"RGB": {"real": 123, "fake": 121}}
+    assert report.to_dict()["files"]["colour mode"]["RGB"]["real"] == 123
+
+
+def test_pictures_say_how_they_were_made(report: AuditReport) -> None:
+    for finding in report.findings:
+        assert bool(finding.caption) == bool(finding.pictures)
+    by_kind = {finding.kind: finding for finding in report.findings}
+    assert "121 real and of 121 fake images, the picture on a grid of 32 x 32" in by_kind["stamp"].caption
+    assert "3 of 3 pairs. Each picture shows both" in by_kind["test-in-train"].caption
 
 
 def test_a_detector_without_leaks_or_table(faulty: Store, report: AuditReport) -> None:
     test = np.flatnonzero(faulty.split == "test")
     twins = Twins(faulty, find_duplicates(faulty).pairs)
     known = find_leaks(faulty, twins).known_test
-    assert known_outside(faulty, twins, test).tolist() == known.tolist()
+    assert known_outside(faulty, twins, test)["equal"].tolist() == known.tolist()
     clean = np.setdiff1d(test, known)
     answers = Answers("x", 0.5, clean, faulty.is_fake[clean].astype(float))
     sample = draw_sample(faulty, test=clean)
-    found = _against(faulty, answers, known, sample, report.shortcuts)
+    found = read_against(faulty, answers, known, sample, report.shortcuts)
     assert found is not None
     assert (found.without_leaks, found.n_leaked) == (None, 0)
-    assert _against(faulty, answers, known, sample, ()) is None
+    assert read_against(faulty, answers, known, sample, ()) is None
 
 
 def test_a_detector_is_not_read_against_other_images(faulty: Store, report: AuditReport) -> None:
@@ -73,7 +104,7 @@ def test_a_detector_is_not_read_against_other_images(faulty: Store, report: Audi
     answers = Answers("x", 0.5, test, faulty.is_fake[test].astype(float))
     sample = draw_sample(faulty, test=test)
     assert not sample.has_test
-    assert _against(faulty, answers, np.array([], np.int64), sample, report.shortcuts) is None
+    assert read_against(faulty, answers, np.array([], np.int64), sample, report.shortcuts) is None
 
 
 def test_known_outside_are_groups_outside_of_the_part_that_was_asked(faulty: Store) -> None:
@@ -81,9 +112,12 @@ def test_known_outside_are_groups_outside_of_the_part_that_was_asked(faulty: Sto
     at, other = np.flatnonzero(faulty.split == "train")[5], np.flatnonzero(faulty.split == "test")[9]
     group[[at, other]] = "one film"
     grouped, alone = replace(faulty, group=group), np.array([other])
-    assert known_outside(grouped, Twins(grouped, ()), alone).tolist() == [other]
+    found = known_outside(grouped, Twins(grouped, ()), alone)
+    assert {words: at.tolist() for words, at in found.items()} == {
+        "equal": [], "equal or near": [], "equal, near or of one group": [other],
+    }  # fmt: skip
     both = np.sort(np.array([at, other]))
-    assert known_outside(grouped, Twins(grouped, ()), both).tolist() == []
+    assert not any(len(at) for at in known_outside(grouped, Twins(grouped, ()), both).values())
 
 
 def test_it_is_json(report: AuditReport) -> None:

@@ -28,6 +28,23 @@ def tinted(folder: Path, tint: tuple[int, int, int], *, green_fakes: bool = Fals
     return load_data(folder / "data", cache=folder / "cache")
 
 
+def cartoons(folder: Path, seed: int) -> Store:
+    """Pictures of one flat colour each, as cartoons without a grey have; labels by chance."""
+    rng = np.random.default_rng(seed)
+    for label in ("real", "fake"):
+        (folder / "data" / label).mkdir(parents=True)
+        for number in range(60):
+            Image.new("RGB", (8, 8), tuple(rng.integers(0, 256, 3).tolist())).save(folder / f"data/{label}/{number}.png")
+    return load_data(folder / "data", cache=folder / "cache")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_pictures_without_a_grey_peak_have_no_cast(tmp_path: Path, seed: int) -> None:
+    found = find_cast(cartoons(tmp_path, seed), np.arange(120))
+    assert max(abs(found.red), abs(found.blue)) >= 3  # the peaks do lie apart, by chance
+    assert not found.is_sure
+
+
 @pytest.mark.parametrize("tint", [(6, 0, -6), (0, 7, 0)])
 def test_a_cast_is_found(tmp_path: Path, tint: tuple[int, int, int]) -> None:
     found = find_cast(tinted(tmp_path, tint), np.arange(120))

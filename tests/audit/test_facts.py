@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from fauxto.audit import facts
-from fauxto.audit.facts import read_facts
+from fauxto.audit.facts import count_words, read_facts
 from fauxto.data.sources import source_of
 from fauxto.data.store import Store, load_data
 from fauxto.errors import DataError
@@ -59,3 +59,16 @@ def test_other_files_than_the_decoded_ones_are_refused(small: tuple[Path, Store]
     (folder / "real/b.jpg").unlink()
     with pytest.raises(DataError, match="changed after it was decoded"):
         read_facts(source_of(folder, store.records), store)
+
+
+def test_words_are_counted_by_class_the_rarest_together() -> None:
+    words = np.array(["RGB"] * 5 + ["L"] * 3 + [f"m{number}" for number in range(9)])
+    blank = np.full(len(words), "")
+    tables = np.where(words == "RGB", "abcd", "")
+    each = facts.Facts(blank, words, tables, np.full(len(words), 75), blank, blank, blank)
+    found = count_words(each, np.arange(len(words)) % 2 == 1)
+    assert found["colour mode"]["RGB"] == {"real": 3, "fake": 2}
+    assert len(found["colour mode"]) == facts.MAX_WORDS
+    assert found["colour mode"]["4 others"] == {"real": 2, "fake": 2}
+    assert list(found["JPEG tables"]) == ["none", "tables abcd (about quality 75)"]
+    assert sum(sum(n.values()) for n in found["colour mode"].values()) == len(words)

@@ -43,6 +43,21 @@ def test_what_it_says(report: AuditReport) -> None:
     assert "without leaked images" in page.lower()
 
 
+def test_duplicates_margins_files_and_captions_are_on_the_page(report: AuditReport) -> None:
+    page = to_html(report)
+    cells = re.sub(r"<[^>]*>", "|", page)
+    assert re.search(r"test and train\|+3\|+0\|", cells)
+    assert "colour mode: RGB" in page
+    assert "What leaks do to the detector's score" in page
+    assert page.count('<p class="caption soft">') == sum(bool(finding.pictures) for finding in report.findings)
+    assert report.detector is not None
+    for margin in report.detector.margins:
+        assert f"<b>{margin.points_above:+.1f}</b><small>{margin.auc_above:+.3f}</small>" in page
+    alone = to_html(replace(report, detector=None, repeats=replace(report.repeats, effects=())))
+    assert "detector above" not in alone
+    assert "What leaks do to" not in alone
+
+
 def test_an_auc_that_there_is_not_is_no_zero(report: AuditReport) -> None:
     assert report.detector is not None
     one_class = replace(report.detector.whole, roc_auc=Interval(None, reason="one class"))
@@ -52,7 +67,10 @@ def test_an_auc_that_there_is_not_is_no_zero(report: AuditReport) -> None:
 
 
 def test_it_can_be_empty(report: AuditReport) -> None:
-    empty = replace(report, findings=(), shortcuts=(), detector=None, paths={})
+    found = replace(report.repeats.found, counts=())
+    empty = replace(report, findings=(), shortcuts=(), detector=None, paths={}, repeats=replace(report.repeats, found=found))
+    assert "No two images were found to be equal" in to_html(empty)
+    assert "What leaks do to" in to_html(empty)  # images may be known by their group alone
     assert "too few images" in to_html(empty)
     assert headline(empty) == "nothing to warn of"
 
@@ -65,6 +83,14 @@ def test_the_files(report: AuditReport, tmp_path: Path) -> None:
         rows = list(csv.DictReader(stream))
     assert len(rows) == 2 * len(report.shortcuts)
     assert shortcuts_csv(report).count("\n") == len(rows) + 1
+    with (tmp_path / "out/duplicates.csv").open(newline="") as stream:
+        pairs = list(csv.DictReader(stream))
+    assert len(pairs) == len(report.repeats.listed)
+    assert {"first", "second", "first_split", "second_label", "kind", "change", "distance"} <= set(pairs[0])
+    assert report.detector is not None
+    above = {row["shortcut"]: row["detector_points_above"] for row in rows if row["measured"] == "test"}
+    assert above == {margin.shortcut: f"{margin.points_above:.6g}" for margin in report.detector.margins}
+    assert {row["detector_points_above"] for row in rows if row["measured"] == "cross-validated"} == {""}
     tables = next(row for row in rows if row["shortcut"] == "format and tables" and row["measured"] == "test")
     assert (tables["accuracy"], tables["roc_auc"]) == ("1", "1")
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from fauxto.audit.samples import N_FOLDS, draw_sample
+from fauxto.audit.duplicates import Pair
+from fauxto.audit.samples import N_FOLDS, draw_sample, joined
 from fauxto.data.splits import clusters
 from fauxto.data.store import Store, load_data
 
@@ -40,6 +41,35 @@ def test_both_classes_count_equally_and_groups_stay_together(tmp_path: Path) -> 
     again = draw_sample(store, seed=3)
     assert np.array_equal(again.cross, sample.cross)
     assert not np.array_equal(draw_sample(store, seed=4, n_images=200).cross, draw_sample(store, seed=5, n_images=200).cross)
+
+
+def test_near_duplicates_stay_on_one_side(tmp_path: Path) -> None:
+    rows = [("fake" if i % 2 else "real", "", "test" if i < 120 else "train", i) for i in range(480)]
+    store = written(tmp_path, rows)
+    pairs = [Pair(i, i + 120, "near", "re-encoded", 0.01) for i in range(60)]  # across the parts
+    pairs += [Pair(i, i + 1, "near", "mirrored", 0.02) for i in range(240, 480, 2)]  # across the labels
+    sample = draw_sample(store, pairs=pairs, seed=1)
+    train, test = set(sample.train.tolist()), set(sample.test.tolist())
+    assert sum(pair.first in test and pair.second in train for pair in pairs) == 0
+    assert len(test) == 120  # the training part leaves, the test part stays
+    fold = dict(zip(sample.cross.tolist(), sample.fold.tolist(), strict=True))
+    both = [pair for pair in pairs if pair.first in fold and pair.second in fold]
+    assert len(both) == 180
+    assert all(fold[pair.first] == fold[pair.second] for pair in both)
+
+
+def test_chains_are_joined_as_plain_renaming_does() -> None:
+    rng = np.random.default_rng(0)
+    cluster = rng.integers(0, 40, 60)
+    at = rng.integers(0, 60, (20, 2))
+    found = joined(cluster, [Pair(int(i), int(j), "near", "", 0.0) for i, j in at])
+    expected = cluster.copy()
+    for _ in range(60):  # plain spreading of the smaller name
+        for i, j in at:
+            low = min(expected[i], expected[j])
+            expected[np.isin(expected, [expected[i], expected[j]])] = low
+    assert ((found[:, None] == found) == (expected[:, None] == expected)).all()
+    assert joined(cluster, ()) is cluster
 
 
 def test_the_detectors_part_is_tested_on(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ def test_audit_clean_audit(run: Run, leaky: Path, tmp_path: Path) -> None:
     assert (code, err) == (10, "")
     assert "2 test images also in train" in out
     assert (tmp_path / "first/audit.html").is_file()
+    assert (tmp_path / "first/duplicates.csv").read_text().count("\n") == 3
     code, out, _ = run("data", "clean", leaky, "--out", tmp_path / "clean.csv")
     assert code == 0
     assert "88 of 90 images stay" in out
@@ -64,7 +65,7 @@ def test_a_detector_with_too_few_test_images_is_told(run: Run, run_folder: Path,
     code, out, err = run("audit", folder, "--out", tmp_path / "out", "--detector", run_folder, "--json")
     assert code == 0
     assert json.loads(out)["detector"] is None
-    assert "read against nothing" in err
+    assert "read against no shortcut" in err
 
 
 def test_refusals(run: Run, image_folder: Path, tmp_path: Path) -> None:
@@ -76,10 +77,17 @@ def test_refusals(run: Run, image_folder: Path, tmp_path: Path) -> None:
     code, _, err = run("data", "clean", image_folder, "--out", tmp_path / "clean.txt")
     assert code == 2
     assert "end in .csv" in err
-    run("data", "clean", image_folder, "--out", tmp_path / "clean.csv")
-    code, _, err = run("data", "clean", tmp_path / "clean.csv", "--out", tmp_path / "clean.csv")
-    assert code == 2
-    assert "being cleaned" in err
+
+
+@pytest.mark.parametrize("taken", ["clean.csv", "clean-left-out.csv"])
+def test_cleaning_replaces_no_file(run: Run, image_folder: Path, tmp_path: Path, taken: str) -> None:
+    (tmp_path / taken).write_text("mine")
+    code, out, err = run("data", "clean", image_folder, "--out", tmp_path / "clean.csv")
+    assert (code, out) == (2, "")
+    assert f"{taken} already exists" in err
+    assert "--out name another" in err
+    assert (tmp_path / taken).read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.glob("*.csv")) == [taken]
 
 
 def test_no_manifest_that_is_being_cleaned_is_replaced(run: Run, image_folder: Path, tmp_path: Path) -> None:
@@ -91,16 +99,20 @@ def test_no_manifest_that_is_being_cleaned_is_replaced(run: Run, image_folder: P
         before = (folder / "manifest.csv").read_text()
         code, _, err = run("data", "clean", data, "--out", out)
         assert code == 2
-        assert "being cleaned" in err
+        assert "already exists" in err
         assert (folder / "manifest.csv").read_text() == (tmp_path / "mine-left-out.csv").read_text() == before
 
 
-def test_broken_images_are_named(run: Run, leaky: Path, tmp_path: Path) -> None:
+def test_broken_images_are_a_finding(run: Run, leaky: Path, tmp_path: Path) -> None:
     (leaky / "train/REAL/0000.jpg").write_bytes(b"no image")
-    assert run("audit", leaky, "--out", tmp_path / "a")[0] == 5
-    code, out, _ = run("audit", leaky, "--out", tmp_path / "b", "--skip-broken")
+    code, out, err = run("audit", leaky, "--out", tmp_path / "a")
     assert code == 0
     assert "1 file cannot be read" in out
+    assert "skipped train/REAL/0000.jpg" in err
+    found = json.loads((tmp_path / "a/audit.json").read_text())
+    (finding,) = (item for item in found["findings"] if item["kind"] == "unreadable")
+    assert (finding["severity"], finding["numbers"]) == ("warning", {"n_files": 1})
+    assert found["info"]["broken"][0][0] == "train/REAL/0000.jpg"
     code, out, _ = run("data", "clean", leaky, "--out", tmp_path / "clean.csv", "--skip-broken")
     assert "left out: 1 unreadable" in out
 

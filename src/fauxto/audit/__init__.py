@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import NamedTuple
 
 import numpy as np
 
+from fauxto.audit.against import effects_of, read_against
 from fauxto.audit.alarms import shortcut_findings
 from fauxto.audit.cast import Cast, find_cast
 from fauxto.audit.contents import Against, Answers, AuditReport
 from fauxto.audit.duplicates import find_duplicates
-from fauxto.audit.facts import read_facts
+from fauxto.audit.facts import count_words, read_facts
 from fauxto.audit.features import GRID, corners, thumbnail, views
 from fauxto.audit.findings import SEVERITIES, Finding, at_least, worst_first
 from fauxto.audit.leaks import find_leaks, known_outside, leak_findings
 from fauxto.audit.positions import PositionMap, position_map
+from fauxto.audit.repeats import Repeats, list_pairs
 from fauxto.audit.samples import MIN_PER_CLASS, Sample, draw_sample
 from fauxto.audit.sanity import sanity_findings
-from fauxto.audit.shortcuts import CONTROL, Score, Shortcut, measure_shortcuts, score
+from fauxto.audit.shortcuts import Shortcut, measure_shortcuts
 from fauxto.audit.twins import Twins
 from fauxto.data.info import describe
 from fauxto.data.sources import Source
@@ -67,7 +68,7 @@ def audit(
     facts = read_facts(source, store, progress=lambda done, total: tell("reading headers", done, total))
     twins = Twins(store, duplicates.pairs)
     leaks = find_leaks(store, twins)
-    look = _look(store, _test_of(store, answers), seed)
+    look = _look(store, draw_sample(store, pairs=duplicates.pairs, test=_test_of(store, answers), seed=seed), seed)
     shortcuts = measure_shortcuts(
         store, facts, look.sample, seed=seed, progress=lambda done, total: tell("measuring shortcuts", done, total)
     )
@@ -78,13 +79,15 @@ def audit(
             *sanity_findings(store, facts),
         ]
     )
-    known = known_outside(store, twins, answers.positions) if answers else np.array([], np.int64)
+    known = known_outside(store, twins, answers.positions) if answers else {}
+    effects = effects_of(store, answers, known, seed=seed) if answers else ()
     shown = {at for found in findings for pair in found.pairs for at in (pair.first, pair.second)}
     return AuditReport(
         data=data, note=note, info=describe(store), findings=findings, shortcuts=shortcuts,
         measured_on=look.sample.test_name or _CROSS,
-        detector=_against(store, answers, known, look.sample, shortcuts) if answers else None,
-        n_pairs=dict(Counter(pair.kind for pair in duplicates.pairs)), paths={at: str(store.path[at]) for at in sorted(shown)},
+        detector=read_against(store, answers, list(known.values())[-1], look.sample, shortcuts) if answers else None,
+        repeats=Repeats(duplicates, list_pairs(store, duplicates.pairs), effects), files=count_words(facts, store.is_fake),
+        paths={at: str(store.path[at]) for at in sorted(shown)},
         seed=seed, command=command, date=date or datetime.now(timezone.utc).isoformat(timespec="seconds"),
         environment=environment_record(),
     )  # fmt: skip
@@ -96,9 +99,8 @@ class _Look(NamedTuple):
     maps: tuple[tuple[str, PositionMap], ...]
 
 
-def _look(store: Store, test: np.ndarray | None, seed: int) -> _Look:
-    """Draw the images, and compare the classes' colours and places on them."""
-    sample = draw_sample(store, test=test, seed=seed)
+def _look(store: Store, sample: Sample, seed: int) -> _Look:
+    """Compare the classes' colours and places on the images drawn."""
     at, is_fake = sample.cross, store.is_fake[sample.cross]
     if len(at) < 2 * MIN_PER_CLASS:
         return _Look(sample, None, ())
@@ -111,28 +113,3 @@ def _look(store: Store, test: np.ndarray | None, seed: int) -> _Look:
 def _test_of(store: Store, answers: Answers | None) -> np.ndarray | None:
     """Return the part that a detector was asked about, unless that is everything."""
     return answers.positions if answers is not None and len(answers.positions) < len(store) else None
-
-
-def _against(
-    store: Store, answers: Answers, known: np.ndarray, sample: Sample, shortcuts: tuple[Shortcut, ...]
-) -> Against | None:
-    proper = [shortcut for shortcut in shortcuts if shortcut.kind != CONTROL]
-    common = sample.test if sample.has_test else sample.cross
-    if not proper or not np.isin(common, answers.positions).all():
-        return None  # the two would be measured on different images
-
-    def measured(positions: np.ndarray) -> Score:
-        rows = np.searchsorted(answers.positions, positions)
-        return score(store.is_fake[positions], answers.p_fake[rows], threshold=answers.threshold)
-
-    clean = np.setdiff1d(answers.positions, known)
-    n_leaked = len(answers.positions) - len(clean)
-    on_sample = measured(common)
-    best = max(proper, key=lambda shortcut: shortcut.headline.accuracy.value or 0.0)
-    best_auc = max(shortcut.headline.roc_auc.value or 0.0 for shortcut in proper)
-    return Against(
-        name=answers.name, whole=measured(answers.positions),
-        without_leaks=measured(clean) if n_leaked and len(clean) else None, n_leaked=n_leaked, sample=on_sample,
-        best_shortcut=best.name, points_above=100 * ((on_sample.accuracy.value or 0.0) - (best.headline.accuracy.value or 0.0)),
-        auc_above=(on_sample.roc_auc.value or 0.0) - best_auc,
-    )  # fmt: skip

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from fauxto.audit.cast import Cast
 from fauxto.audit.features import GRID
 from fauxto.audit.findings import Finding
-from fauxto.audit.positions import PositionMap, map_picture
+from fauxto.audit.positions import PositionMap, map_caption, map_picture
 from fauxto.audit.shortcuts import ALIKE, CONTAINER, CONTENT, FILE_SIZE, Score, Shortcut
 
 # The lower end of the AUC's 95 % interval must lie above this; 0.5 is chance. On data without a shortcut that takes chance more
@@ -90,7 +90,7 @@ def _stamp(where: str, found: PositionMap) -> Finding:
         "Look at the map. Crop the place away in both classes, or take the images before they were stamped.",
         {"n_places": found.n_hits, "left": left, "top": top, "right": right, "bottom": bottom,
          "effect": float(found.effect.max())},
-        pictures=(map_picture(found),),
+        pictures=(map_picture(found),), caption=map_caption(found, where),
     )  # fmt: skip
 
 

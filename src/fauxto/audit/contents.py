@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fauxto.audit.findings import SEVERITIES, Finding
+from fauxto.audit.repeats import Repeats
 from fauxto.audit.shortcuts import CONTROL, Score, Shortcut
 from fauxto.data.info import Info
 
@@ -31,6 +32,21 @@ class Answers:
 
 
 @dataclass(frozen=True)
+class Margin:
+    """How far a detector lies above one shortcut, on the same images.
+
+    Attributes:
+        shortcut: Its name.
+        points_above: Percentage points of accuracy.
+        auc_above: AUC.
+    """
+
+    shortcut: str
+    points_above: float
+    auc_above: float
+
+
+@dataclass(frozen=True)
 class Against:
     """A detector read against shortcuts and leaks.
 
@@ -41,6 +57,7 @@ class Against:
             None where there is none.
         n_leaked: How many those are.
         sample: On the very images of the shortcuts, half of them fake.
+        margins: Above each row of the table, in its order.
         best_shortcut: Name of the one with the highest accuracy.
         points_above: Percentage points of accuracy above that one.
         auc_above: AUC above that of the shortcut with the highest AUC.
@@ -51,6 +68,7 @@ class Against:
     without_leaks: Score | None
     n_leaked: int
     sample: Score
+    margins: tuple[Margin, ...]
     best_shortcut: str
     points_above: float
     auc_above: float
@@ -72,7 +90,8 @@ class AuditReport:
         shortcuts: In the order of the table; empty where there are too few images.
         measured_on: On which images the table's first number was measured, in words.
         detector: Read against all this; None if none was given.
-        n_pairs: Kind of duplicate ("equal", "near") to number of pairs.
+        repeats: All duplicates, listed and counted, and what they do to the detector's score.
+        files: Such as "colour mode" -> word -> {"real": n, "fake": n}; the most frequent words.
         paths: Path of every image that a finding shows, by its position.
         seed: Of every draw.
         command: What made this.
@@ -87,7 +106,8 @@ class AuditReport:
     shortcuts: tuple[Shortcut, ...]
     measured_on: str
     detector: Against | None
-    n_pairs: Mapping[str, int]
+    repeats: Repeats
+    files: Mapping[str, Mapping[str, Mapping[str, int]]]
     paths: Mapping[int, str]
     seed: int = 0
     command: str = ""
@@ -114,7 +134,9 @@ class AuditReport:
             "shortcuts": [shortcut.to_dict() for shortcut in self.shortcuts],
             "measured_on": self.measured_on,
             "detector": self.detector.to_dict() if self.detector else None,
-            "duplicate_pairs": dict(self.n_pairs),
+            "duplicate_pairs": self.repeats.n_pairs,
+            "duplicates": self.repeats.to_dict(),
+            "files": {name: {word: dict(counts) for word, counts in words.items()} for name, words in self.files.items()},
             "info": self.info.to_dict(),
             "seed": self.seed,
             "command": self.command,
@@ -123,7 +145,7 @@ class AuditReport:
         }
 
     def _finding(self, found: Finding) -> dict[str, Any]:
-        plain = {name: getattr(found, name) for name in ("kind", "severity", "title", "what", "todo")}
+        plain = {name: getattr(found, name) for name in ("kind", "severity", "title", "what", "todo", "caption")}
         pairs = [
             {"first": self.paths[pair.first], "second": self.paths[pair.second], "kind": pair.kind, "change": pair.change}
             for pair in found.pairs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any
@@ -25,7 +25,12 @@ from fauxto.audit.sameness import (
 from fauxto.data.store import Store
 
 EQUAL, NEAR = "equal", "near"
+EQUAL_OR_NEAR = "equal or near"
 _KEPT_FINER = 4096  # images whose finer detail is kept at hand: 64 MiB
+LIMITS = {
+    "min_correlation": MIN_CORRELATION, "min_correlation_beyond_lines": MIN_CORRELATION_BEYOND_LINES,
+    "min_finer_correlation": MIN_FINER,
+}  # fmt: skip
 MIN_CONTRAST = 2.0  # levels: standard deviation of the luma below which an image shows too little to be recognised
 Progress = Callable[[str, int, int], None]
 
@@ -104,11 +109,14 @@ class DuplicateReport:
     n_test_in_train: int
     n_test_near_train: int
 
+    @property
+    def known(self) -> Mapping[str, tuple[int, ...]]:
+        """Positions of the test images that stand in train: the equal ones, and the equal and near ones together."""
+        return {EQUAL: self.test_in_train, EQUAL_OR_NEAR: self.test_in_train + self.test_near_train}
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON, with the limits that a near duplicate had to reach."""
-        limits = {"min_correlation": MIN_CORRELATION, "min_correlation_beyond_lines": MIN_CORRELATION_BEYOND_LINES}
-        limits["min_finer_correlation"] = MIN_FINER
-        return asdict(self) | {"limits": limits}
+        return asdict(self) | {"limits": dict(LIMITS)}
 
 
 def find_duplicates(store: Store, *, progress: Progress | None = None, n_threads: int | None = None) -> DuplicateReport:

@@ -1,19 +1,17 @@
-"""What duplicates do to a detector's score: the metrics with and without the test images that stand in train."""
+"""What duplicates do to a detector's score: the metrics with and without the images that it may know from training."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from fauxto.audit.duplicates import EQUAL, DuplicateReport
 from fauxto.errors import DataError, ScoreError
 from fauxto.metrics import Confusion, Interval, check_scores, points, wilson
 
-EQUAL_OR_NEAR = "equal or near"
 Metric = Callable[[np.ndarray], float]  # members, may repeat -> value; NaN where they cannot give it
 
 
@@ -23,7 +21,7 @@ class MetricEffect:
 
     Attributes:
         every: On all images.
-        without: Without the images that stand in train.
+        without: Without the images left out.
         difference: ``without`` minus ``every``, resampled together; below 0 where the duplicates flatter the detector.
     """
 
@@ -37,9 +35,9 @@ class ScoreEffect:
     """What leaving the duplicates out changes.
 
     Attributes:
-        left_out: "equal" (same pixels in train) or "equal or near".
+        left_out: What is, such as "equal" (same pixels in train) or "equal or near".
         n_images: Images that were scored.
-        n_left_out: How many of them stand in train.
+        n_left_out: How many of them are left out.
         accuracy_of_left_out: On the images left out, with Wilson's interval.
         metrics: "accuracy", "balanced_accuracy" and "roc_auc".
     """
@@ -56,7 +54,7 @@ class ScoreEffect:
 
 
 def score_without(
-    report: DuplicateReport,
+    known: Mapping[str, Sequence[int] | np.ndarray],
     positions: np.ndarray,
     is_fake: np.ndarray,
     p_fake: np.ndarray,
@@ -65,11 +63,12 @@ def score_without(
     n_resamples: int = 1000,
     seed: int = 0,
     level: float = 0.95,
-) -> tuple[ScoreEffect, ScoreEffect]:
-    """Return the effect of the equal duplicates, and of the equal and near ones together.
+) -> tuple[ScoreEffect, ...]:
+    """Return the effect of leaving images out, once for each entry of ``known``.
 
     Args:
-        report: Of the store that the images stand in.
+        known: In words what is left out -> the positions of those images in the store; others than the scored ones do not
+            matter. ``DuplicateReport.known`` gives the test images that stand in train.
         positions: int64, shape (n,), where the scored images stand in the store.
         is_fake: Bool, shape (n,).
         p_fake: Float, shape (n,), in [0, 1].
@@ -80,7 +79,7 @@ def score_without(
 
     Raises:
         ScoreError: The scores are no scores, or the threshold, ``n_resamples`` or ``level`` is impossible.
-        DataError: The positions are not those of the scores, or outside of the store, or not distinct.
+        DataError: The positions are not those of the scores, or not distinct.
     """
     check_scores(is_fake, p_fake)
     if not (0 <= threshold <= 1 and n_resamples >= 1 and 0 < level < 1):
@@ -88,13 +87,9 @@ def score_without(
         raise ScoreError(f"need a threshold in [0, 1], n_resamples >= 1 and level in (0, 1), got {given}")
     if positions.shape != is_fake.shape or len(np.unique(positions)) != len(positions):
         raise DataError(f"expected one position for each of {is_fake.size} scores, each once, got {positions.size} positions")
-    if positions.min() < 0 or positions.max() >= report.n_images:
-        raise DataError(f"the positions must lie from 0 to {report.n_images - 1}: give those of the store that was audited")
-    seen = {EQUAL: report.test_in_train, EQUAL_OR_NEAR: report.test_in_train + report.test_near_train}
-    leaks = {name: np.isin(positions, np.array(at, np.int64)) for name, at in seen.items()}
+    leaks = {name: np.isin(positions, np.asarray(at, np.int64)) for name, at in known.items()}
     metrics = _metrics(is_fake, p_fake, threshold)
-    equal, both = (_effect(name, leak, metrics, n_resamples, seed, level) for name, leak in leaks.items())
-    return equal, both
+    return tuple(_effect(name, leak, metrics, n_resamples, seed, level) for name, leak in leaks.items())
 
 
 def _metrics(is_fake: np.ndarray, p_fake: np.ndarray, threshold: float) -> dict[str, Metric]:
@@ -127,7 +122,7 @@ def _effect(name: str, leak: np.ndarray, metrics: Mapping[str, Metric], n_resamp
     }
     n_leaks = int(leak.sum())
     if not n_leaks:
-        right = Interval(None, reason="none of the scored images stands in train")
+        right = Interval(None, reason="none of the scored images is left out")
     else:
         right = wilson(round(metrics["accuracy"](np.flatnonzero(leak)) * n_leaks), n_leaks, level=level)
     return ScoreEffect(name, n_images, n_leaks, right, found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,11 @@ from fauxto.runs import write_whole
 
 VERSION = 1
 CATEGORIES = ("format", "mode", "tables", "subsampling", "coding", "metadata")
+WORDS = {
+    "format": "file format", "mode": "colour mode", "tables": "JPEG tables", "subsampling": "chroma subsampling",
+    "coding": "coding", "metadata": "metadata",
+}  # fmt: skip
+MAX_WORDS = 8
 _EVERY = 1000
 
 
@@ -53,6 +59,39 @@ def read_facts(source: Source, store: Store, *, progress: Callable[[int, int], N
         known = _from_headers(_headers(source, store, progress or (lambda done, total: None)))
         write_whole(file, lambda part: _save(part, known))
     return known
+
+
+def count_words(facts: Facts, is_fake: np.ndarray) -> dict[str, dict[str, dict[str, int]]]:
+    """Return how often each format, colour mode and so on occurs in the classes, whether they differ or not.
+
+    Args:
+        facts: One entry per image.
+        is_fake: Bool, shape (n,).
+
+    Returns:
+        Such as "colour mode" -> "RGB" -> {"real": n, "fake": n}: the most frequent words first, at most ``MAX_WORDS``; what is
+        left shares the last entry.
+    """
+    return {words: _counted(getattr(facts, name), is_fake, partial(named, facts, name)) for name, words in WORDS.items()}
+
+
+def named(facts: Facts, name: str, word: str) -> str:
+    """Return a word of the facts for a reader: tables with the quality that they come nearest to, "none" for nothing."""
+    if name == "tables" and word:
+        quality = int(facts.quality[np.flatnonzero(facts.tables == word)[0]])
+        return f"tables {word} (about quality {quality})"
+    return word or "none"
+
+
+def _counted(values: np.ndarray, is_fake: np.ndarray, name: Callable[[str], str]) -> dict[str, dict[str, int]]:
+    words, number = np.unique(values, return_inverse=True)
+    real, fake = (np.bincount(number[chosen], minlength=len(words)) for chosen in (~is_fake, is_fake))
+    order = np.argsort(-(real + fake), kind="stable").tolist()
+    n_own = MAX_WORDS if len(order) <= MAX_WORDS else MAX_WORDS - 1
+    found = {name(str(words[at])): {"real": int(real[at]), "fake": int(fake[at])} for at in order[:n_own]}
+    if rest := order[n_own:]:
+        found[f"{len(rest):,} others"] = {"real": int(real[rest].sum()), "fake": int(fake[rest].sum())}
+    return found
 
 
 def _headers(source: Source, store: Store, progress: Callable[[int, int], None]) -> list[Header]:

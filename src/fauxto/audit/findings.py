@@ -25,6 +25,7 @@ class Finding:
         numbers: For programs.
         pairs: Images that show it.
         pictures: PNG files: one for each of ``pairs``, or without pairs what else shows it.
+        caption: How the pictures were made; empty without pictures.
     """
 
     kind: str
@@ -35,6 +36,7 @@ class Finding:
     numbers: Mapping[str, Any] = field(default_factory=dict)
     pairs: tuple[Pair, ...] = ()
     pictures: tuple[bytes, ...] = ()
+    caption: str = ""
 
 
 def worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:

@@ -7,15 +7,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fauxto.audit.duplicates import Pair
+from fauxto.audit.duplicates import EQUAL_OR_NEAR, Pair
 from fauxto.audit.findings import Finding
-from fauxto.audit.pairs import pair_sheet
+from fauxto.audit.pairs import caption, pair_sheet
 from fauxto.audit.twins import EQUAL, Shown, Twins
 from fauxto.data.splits import Positions
 from fauxto.data.store import Store
 
 SHOWN_PAIRS = 8
+VARIED = "of each kind of change in turn"
 CLEAN = "'fauxto data clean' writes a manifest without them; nothing is deleted"
+OR_GROUP = "equal, near or of one group"
 MANY_INSIDE = 0.01  # share of images that are doubled inside a part, from which on it is more than a note
 
 
@@ -71,18 +73,25 @@ def _known_in(twins: Twins, part: Sequence[str], asked: str, known: set[str]) ->
     return {at: pair for at, name in enumerate(part) if name == asked and (pair := twins.find(at, shown)) is not None}
 
 
-def known_outside(store: Store, twins: Twins, positions: Positions) -> Positions:
+def known_outside(store: Store, twins: Twins, positions: Positions) -> dict[str, Positions]:
     """Return those of ``positions`` that repeat, with the same label, an image which is not among them, or share its group.
 
     Args:
         store: All images.
         twins: Of that store.
         positions: A test part.
+
+    Returns:
+        In words how they are known -> positions; each entry holds those of the one before. There is one for groups only where
+        the others have named groups.
     """
     outside = np.setdiff1d(np.arange(len(store)), positions)
     others, groups = twins.all_of(outside.tolist()), set(store.group[outside].tolist()) - {""}
-    known = (at for at in positions.tolist() if store.group[at] in groups or twins.find(at, others) is not None)
-    return np.array(list(known), np.int64)
+    found = {at: pair for at in positions.tolist() if (pair := twins.find(at, others)) is not None}
+    known = {EQUAL: [at for at, pair in found.items() if pair.kind == EQUAL], EQUAL_OR_NEAR: list(found)}
+    if groups:
+        known[OR_GROUP] = [at for at in positions.tolist() if at in found or store.group[at] in groups]
+    return {words: np.array(at, np.int64) for words, at in known.items()}
 
 
 def _inside_parts(twins: Twins, part: Sequence[str]) -> tuple[Pair, ...]:
@@ -125,6 +134,7 @@ def leak_findings(store: Store, leaks: Leaks) -> Iterator[Finding]:
             "Look at the pairs. Where fakes are made from photographs, give both the same group in a manifest, so that they stay "
             "on one side of a split.",
             {"n_pairs": len(leaks.alike)}, leaks.alike[:SHOWN_PAIRS], _pictures(store, leaks.alike[:SHOWN_PAIRS]),
+            caption(min(SHOWN_PAIRS, len(leaks.alike)), len(leaks.alike), "nearest first"),
         )  # fmt: skip
 
 
@@ -140,6 +150,7 @@ def _known_test(store: Store, leaks: Leaks, n_test: int) -> Finding:
         "fake. A detector can know their answer by heart.",
         f"Measure without them, or train without their twins; {CLEAN}.",
         {"n_test": n_test, "n_images": n, "n_equal": n_equal, "n_near": n - n_equal, **by_label}, shown, _pictures(store, shown),
+        caption(len(shown), n, VARIED),
     )  # fmt: skip
 
 
@@ -150,7 +161,7 @@ def _known_val(store: Store, pairs: Sequence[Pair]) -> Finding:
         f"{len(pairs):,} validation images also stand in the training part with the same label, {n_near:,} of them nearly equal. "
         "The epoch, the threshold and the calibration that they choose flatter what was learnt by heart.",
         f"Leave them out of train; {CLEAN}.",
-        {"n_images": len(pairs), "n_near": n_near}, shown, _pictures(store, shown),
+        {"n_images": len(pairs), "n_near": n_near}, shown, _pictures(store, shown), caption(len(shown), len(pairs), VARIED),
     )  # fmt: skip
 
 
@@ -161,7 +172,7 @@ def _contradicting(store: Store, pairs: Sequence[Pair], n: int) -> Finding:
         f"{n:,} images have equal pixels and are called real in one place and fake in another. One of them "
         "is wrong.",
         f"Mend the labels, or leave these images out; {CLEAN}.",
-        {"n_images": n}, shown, _pictures(store, shown),
+        {"n_images": n}, shown, _pictures(store, shown), caption(len(shown), len(pairs), "in the order of the data"),
     )  # fmt: skip
 
 
@@ -177,7 +188,7 @@ def _inside(store: Store, pairs: Sequence[Pair]) -> Finding:
         f"{len(pairs):,} images ({100 * share:.2f} %) repeat an earlier one of the same part and label, {n_near:,} of them "
         f"nearly equal. They count more than once, in training and in a score.{extra}",
         f"Keep each picture once; {CLEAN}.",
-        {"n_images": len(pairs), "n_near": n_near}, shown, _pictures(store, shown),
+        {"n_images": len(pairs), "n_near": n_near}, shown, _pictures(store, shown), caption(len(shown), len(pairs), VARIED),
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""An audit as one page that needs nothing else, and its files: audit.html, audit.json, shortcuts.csv."""
+"""An audit as one page that needs nothing else, and its files: audit.html, audit.json, duplicates.csv, shortcuts.csv."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ import json
 from pathlib import Path
 from typing import Any
 
-from fauxto.audit.contents import AuditReport
+from fauxto.audit.contents import AuditReport, Margin
+from fauxto.audit.duplicates import EQUAL, NEAR
+from fauxto.audit.effect import ScoreEffect
 from fauxto.audit.findings import Finding
+from fauxto.audit.repeats import OTHER, SAME, by_parts, duplicates_csv
 from fauxto.audit.shortcuts import Score, Shortcut
 from fauxto.metrics import Interval
 from fauxto.report.rendering import rendered
 from fauxto.runs import write_text
 
-PAGE, NUMBERS, TABLE = "audit.html", "audit.json", "shortcuts.csv"
+PAGE, NUMBERS, TABLE, LIST = "audit.html", "audit.json", "shortcuts.csv", "duplicates.csv"
 _WORDS = {
     "leak": ("Leak", "test images are known from training"),
     "shortcut": ("Shortcut", "real and fake can be told by what is no trace of generation"),
@@ -38,6 +41,7 @@ def write_audit(report: AuditReport, folder: Path) -> Path:
     page = to_html(report)
     write_text(folder / NUMBERS, json.dumps(report.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
     write_text(folder / TABLE, shortcuts_csv(report))
+    write_text(folder / LIST, duplicates_csv(report.repeats.listed))
     write_text(folder / PAGE, page)
     return folder / PAGE
 
@@ -52,16 +56,26 @@ def to_html(report: AuditReport) -> str:
 
 
 def shortcuts_csv(report: AuditReport) -> str:
-    """Return the table of shortcuts, one line for each and for each way of measuring it."""
+    """Return the table of shortcuts, one line for each and for each way of measuring it.
+
+    How far a detector lies above it stands in the line that was measured on the same images.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     ends = [f"{name}{end}" for name in ("accuracy", "roc_auc") for end in ("", "_low", "_high")]
-    writer.writerow(["shortcut", "kind", "measured", "n", *ends])
+    writer.writerow(["shortcut", "kind", "measured", "n", *ends, "detector_points_above", "detector_auc_above"])
+    margins = _margins(report)
     for row in report.shortcuts:
         for name, found in (("cross-validated", row.cross_validated), ("test", row.on_test)):
             if found is not None:
-                writer.writerow([row.name, row.kind, name, found.n, *_ends(found.accuracy), *_ends(found.roc_auc)])
+                margin = margins.get(row.name) if found is row.headline else None
+                above = [f"{margin.points_above:.6g}", f"{margin.auc_above:.6g}"] if margin else ["", ""]
+                writer.writerow([row.name, row.kind, name, found.n, *_ends(found.accuracy), *_ends(found.roc_auc), *above])
     return text.getvalue()
+
+
+def _margins(report: AuditReport) -> dict[str, Margin]:
+    return {margin.shortcut: margin for margin in report.detector.margins} if report.detector else {}
 
 
 def _ends(number: Interval) -> list[str]:
@@ -75,9 +89,11 @@ def _context(report: AuditReport) -> dict[str, Any]:
         "headline": headline(report),
         "counts": [{"severity": name, "n": n, "word": _WORDS[name][0], "meaning": _WORDS[name][1]} for name, n in counts.items()],
         "findings": [_finding(found, report) for found in report.findings],
-        "rows": [_row(shortcut) for shortcut in report.shortcuts],
+        "rows": [_row(shortcut, _margins(report).get(shortcut.name)) for shortcut in report.shortcuts],
         "has_test": any(shortcut.on_test for shortcut in report.shortcuts),
         "against": _detector(report),
+        "duplicates": _duplicates(report),
+        "effects": [_effect(effect) for effect in report.repeats.effects],
         "info": report.info,
         "packages": report.environment.get("packages", {}),
         "is_simulated": "simulat" in report.note.lower(),
@@ -106,7 +122,36 @@ def _change(pair: Any) -> str:
     return "equal pixels" if pair.kind == "equal" else f"nearly equal{': ' if pair.change else ''}{pair.change}"
 
 
-def _row(shortcut: Shortcut) -> dict[str, Any]:
+def _duplicates(report: AuditReport) -> list[dict[str, Any]]:
+    """Return one row for each two parts that share pairs: how many, equal and near, under the same label and another."""
+    rows = []
+    for (one, other), cells in by_parts(report.repeats.found.counts):
+        name = f"inside {one or 'the data'}" if one == other else f"{one or 'no part'} and {other}"
+        rows.append({"name": name, "cells": [f"{cells[kind][label]:,}" for kind in (EQUAL, NEAR) for label in (SAME, OTHER)]})
+    return rows
+
+
+def _effect(effect: ScoreEffect) -> dict[str, Any]:
+    cells = []
+    for name, times, digits in (("accuracy", 100, 2), ("roc_auc", 1, 4)):
+        found = effect.metrics[name]
+        unit = " %" if times == 100 else ""
+        cells.append(_number(found.without, times, digits, unit=unit))
+        cells.append(_number(found.difference, times, digits, sign="+"))
+    right = _number(effect.accuracy_of_left_out, 100, 1, unit=" %")
+    return {"left_out": effect.left_out, "n": f"{effect.n_left_out:,}", "cells": [right, *cells]}
+
+
+def _number(number: Interval, times: int, digits: int, *, unit: str = "", sign: str = "-") -> dict[str, str]:
+    if number.value is None:
+        return {"value": "–", "ends": number.reason}
+    ends = "" if number.low is None or number.high is None else (
+        f"{times * number.low:{sign}.{digits}f} to {times * number.high:{sign}.{digits}f}"
+    )  # fmt: skip
+    return {"value": f"{times * number.value:{sign}.{digits}f}{unit}", "ends": ends}
+
+
+def _row(shortcut: Shortcut, margin: Margin | None) -> dict[str, Any]:
     """Return a shortcut with its bar: from chance (nothing) to all right (full)."""
     tested = shortcut.on_test
     return {
@@ -114,6 +159,8 @@ def _row(shortcut: Shortcut) -> dict[str, Any]:
         "bar": _bar(shortcut.headline),
         "crossed": _cells(shortcut.cross_validated),
         "tested": _cells(tested) if tested else None,
+        "points": f"{margin.points_above:+.1f}" if margin else "",
+        "auc_above": f"{margin.auc_above:+.3f}" if margin else "",
     }
 
 

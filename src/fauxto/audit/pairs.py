@@ -45,6 +45,21 @@ def pair_sheet(store: Store, pairs: Sequence[Pair], *, per_row: int = PAIRS_PER_
     return stream.getvalue()
 
 
+def caption(n_shown: int, n_all: int, order: str) -> str:
+    """Return how the pictures of pairs were chosen and made.
+
+    Example:
+        >>> caption(8, 672, "nearest first")[:36]
+        '8 of 672 pairs, nearest first. Each '
+    """
+    which = f"{n_shown:,} of {n_all:,} pair{'s' * (n_all != 1)}{f', {order}' if n_shown < n_all else ''}"
+    return (
+        f"{which}. Each picture shows both images side by side as they were decoded: small ones with every pixel a square block, "
+        f"those over {SIDE} pixels a side reduced to {SIDE} (Lanczos). A real image's frame is blue, a fake's orange. "
+        "duplicates.csv lists all duplicates."
+    )
+
+
 def _paste(sheet: Image.Image, store: Store, position: int, left: int, top: int, side: int) -> None:
     image = enlarged(store.image(position), side=side)
     x, y = left + _GAP + (side - image.width) // 2, top + _GAP + (side - image.height) // 2

@@ -27,12 +27,16 @@ class PositionMap:
         effect: Float, shape (GRID, GRID); how far the classes differ there beyond what changes slowly over the picture: the
             larger of the difference of means in standard deviations, and of half the logarithm of the ratio of variances.
         hits: Bool, shape (GRID, GRID); where that is both large and no chance.
+        n_real: Images that were compared.
+        n_fake: Likewise.
     """
 
     mean_real: np.ndarray
     mean_fake: np.ndarray
     effect: np.ndarray
     hits: np.ndarray
+    n_real: int
+    n_fake: int
 
     @property
     def n_hits(self) -> int:
@@ -67,7 +71,7 @@ def position_map(images: np.ndarray, is_fake: np.ndarray) -> PositionMap:
     error = np.sqrt(1 / len(real) + 1 / len(fake))
     z = NormalDist().inv_cdf(1 - FALSE_ALARM / (2 * left.size))
     effect = left.max(axis=2)
-    return PositionMap(mean_real, mean_fake, effect, effect - z * error > MIN_EFFECT)
+    return PositionMap(mean_real, mean_fake, effect, effect - z * error > MIN_EFFECT, len(real), len(fake))
 
 
 def _rest(values: np.ndarray) -> np.ndarray:
@@ -88,7 +92,7 @@ def _rest(values: np.ndarray) -> np.ndarray:
 
 def map_picture(found: PositionMap) -> bytes:
     """Return a PNG with three panels: the mean real image, the mean fake one, and where they differ, hits framed in red."""
-    heat = np.clip(found.effect / max(1.0, float(found.effect.max())) * 255, 0, 255).astype(np.uint8)
+    heat = np.clip(found.effect / _darkest(found) * 255, 0, 255).astype(np.uint8)
     panels = [np.clip(mean, 0, 255).astype(np.uint8) for mean in (found.mean_real, found.mean_fake)]
     panels.append(np.repeat(255 - heat[..., None], 3, axis=2))
     sheet = Image.new("RGB", (3 * _SIDE + 4 * _GAP, _SIDE + 2 * _GAP + _TITLE), "white")
@@ -105,3 +109,22 @@ def map_picture(found: PositionMap) -> bytes:
     stream = io.BytesIO()
     sheet.save(stream, "PNG")
     return stream.getvalue()
+
+
+def map_caption(found: PositionMap, where: str) -> str:
+    """Return how ``map_picture`` was made.
+
+    Args:
+        found: The map.
+        where: What was compared, such as "the picture".
+    """
+    return (
+        f"Left and middle: the mean of {found.n_real:,} real and of {found.n_fake:,} fake images, {where} on a grid of {GRID} x "
+        f"{GRID}. Right: how far the classes differ at each place beyond a smooth surface, in standard deviations (or as the "
+        f"logarithm of the ratio of their spreads, if that is larger): white is 0, black {_darkest(found):.2f}; the red frame "
+        "holds every place that stands out."
+    )
+
+
+def _darkest(found: PositionMap) -> float:
+    return max(1.0, float(found.effect.max()))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from fauxto.audit.facts import CATEGORIES, Facts
+from fauxto.audit.facts import CATEGORIES, WORDS, Facts, named
 from fauxto.audit.findings import Finding
 from fauxto.audit.samples import MIN_PER_CLASS
 from fauxto.data.store import Store
@@ -16,10 +16,6 @@ FEW_PER_CLASS = 1000
 MAX_RATIO = 3.0  # of the classes' sizes
 MIN_DIFFERENCE = 0.02  # of the classes' shares of a format, table or kind of metadata
 FALSE_ALARM = 1e-6
-_WORDS = {
-    "format": "file format", "mode": "colour mode", "tables": "JPEG tables", "subsampling": "chroma subsampling",
-    "coding": "coding", "metadata": "metadata",
-}  # fmt: skip
 
 
 def sanity_findings(store: Store, facts: Facts) -> Iterator[Finding]:
@@ -30,9 +26,10 @@ def sanity_findings(store: Store, facts: Facts) -> Iterator[Finding]:
     yield from _sizes(store)
     if store.broken:
         shown = "; ".join(f"{path}: {reason}" for path, reason in store.broken[:5])
+        more = " ...; audit.json names all" if len(store.broken) > 5 else ""
         yield Finding(
             "unreadable", "warning", f"{len(store.broken):,} file{'s' * (len(store.broken) != 1)} cannot be read",
-            f"{len(store.broken):,} files are left out ({shown}{' ...' if len(store.broken) > 5 else ''}).",
+            f"{len(store.broken):,} files are left out ({shown}{more}).",
             "Get them again, or remove them from the data.", {"n_files": len(store.broken)},
         )  # fmt: skip
 
@@ -116,11 +113,11 @@ def _encoders(store: Store, facts: Facts) -> Iterator[Finding]:
             continue
         told.sort(key=lambda row: -abs(row[1] - row[2]))
         rows = "; ".join(
-            f"{_named(name, word, facts)} in {100 * real:.1f} % of the real and {100 * fake:.1f} % of the fake images"
+            f"{named(facts, name, word)} in {100 * real:.1f} % of the real and {100 * fake:.1f} % of the fake images"
             for word, real, fake in told[:4]
         )
         yield Finding(
-            f"encoder-{name}", "shortcut", f"real and fake images differ in {_WORDS[name]}",
+            f"encoder-{name}", "shortcut", f"real and fake images differ in {WORDS[name]}",
             f"The classes were not saved by the same program: {rows}.",
             "Save all images again by one program with one setting (same format, quality and subsampling, no metadata); what the "
             "earlier saves left in the pixels stays, so take both classes from originals if there are any.",
@@ -142,13 +139,6 @@ def _shares(words: np.ndarray, is_fake: np.ndarray) -> Iterator[tuple[str, float
         n_with, n_of_fake = int(real[at]), int(fake[at])
         if fisher_exact([[n_with, n_real - n_with], [n_of_fake, n_fake - n_of_fake]])[1] < FALSE_ALARM / len(names):
             yield str(names[at]), n_with / n_real, n_of_fake / n_fake
-
-
-def _named(name: str, word: str, facts: Facts) -> str:
-    if name == "tables" and word:
-        quality = int(facts.quality[np.flatnonzero(facts.tables == word)[0]])
-        return f"tables {word} (about quality {quality})"
-    return word or "none"
 
 
 def _sizes(store: Store) -> Iterator[Finding]:

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fauxto.cli.common import DataArgument, SkipBroken, command_line, note_of, opened, output_folder, require
+from fauxto.cli.common import DataArgument, command_line, note_of, opened, output_folder, require
 from fauxto.cli.terminal import counting_bar, printable
 
 if TYPE_CHECKING:
     from fauxto.audit import Answers, AuditReport
+    from fauxto.audit.effect import ScoreEffect
     from fauxto.data.store import Store
 
 FOUND = 10  # exit code of --fail-on: the audit ran and found something that bad
@@ -32,7 +33,7 @@ class Severity(str, Enum):
 
 
 def audit(
-    out: Annotated[Path, typer.Option("--out", help="New folder for audit.html, audit.json and shortcuts.csv.")],
+    out: Annotated[Path, typer.Option("--out", help="New folder for audit.html, audit.json, duplicates.csv and shortcuts.csv.")],
     data: DataArgument = None,
     detector: Annotated[
         str, typer.Option("--detector", help="Detector folder, run folder or bundled name, to be read against the shortcuts.")
@@ -41,13 +42,13 @@ def audit(
         Severity | None, typer.Option("--fail-on", help=f"Exit with code {FOUND} if a finding is this bad or worse.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same report.")] = 0,
-    skip_broken: SkipBroken = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print all findings and numbers as JSON.")] = False,
 ) -> None:
     """Look for duplicates, leaks, shortcuts and odd labels in a data set; the worst first, with pictures and what to do.
 
-    Severities, the worst first: leak, shortcut, warning, note. With --fail-on the exit code is 10 where a finding is as bad as
-    the one named or worse, which is no error of the program (those have codes 1 to 9).
+    Files that cannot be read are left out and are a finding. Severities, the worst first: leak, shortcut, warning, note. With
+    --fail-on the exit code is 10 where a finding is as bad as the one named or worse, which is no error of the program (those
+    have codes 1 to 9).
 
     Examples:
       fauxto audit cifake.tar.xz --out audit
@@ -60,7 +61,7 @@ def audit(
     from fauxto.data.sources import locate, source_of
 
     require("sklearn", "jinja2")
-    store = opened(data, skip_broken=skip_broken)
+    store = opened(data, skip_broken=True)  # what cannot be read is a finding
     with output_folder(out):
         answers = _answers(detector, store) if detector else None
         with _bars() as progress:
@@ -70,7 +71,7 @@ def audit(
             )  # fmt: skip
         page = write_audit(report, out)
     if answers is not None and report.detector is None:
-        typer.echo("the detector is read against nothing: a class or its test part holds too few images", err=True)
+        typer.echo("the detector is read against no shortcut: a class or its test part holds too few images", err=True)
     if as_json:
         print(json.dumps(report.to_dict(), indent=2))
     else:
@@ -134,9 +135,19 @@ def _print(report: AuditReport, page: Path) -> None:
             f"{against.name}: {against.points_above:+.1f} points above it; {_score(against.whole)}"
             + (f", without {against.n_leaked:,} leaked images {_score(against.without_leaks)}" if against.without_leaks else "")
         )))  # fmt: skip
+    for effect in report.repeats.effects[-1:]:
+        console.print(Text(f"leaving out {effect.n_left_out:,} images ({effect.left_out}): {_difference(effect)}"))
     for line in (report.note, f"written to {page}"):
         if line:
             console.print(Text(printable(line)))
+
+
+def _difference(effect: ScoreEffect) -> str:
+    found = effect.metrics["accuracy"].difference
+    if found.value is None:
+        return found.reason
+    ends = "" if found.low is None or found.high is None else f" (95 %: {100 * found.low:+.2f} to {100 * found.high:+.2f})"
+    return f"{100 * found.value:+.2f} points of accuracy{ends}"
 
 
 def _score(found: object) -> str:

@@ -90,6 +90,7 @@ def clean(
     """Write a manifest without leaks, repeated pictures and contradicting labels; no image is touched.
 
     The manifest is DATA for every verb. NAME-left-out.csv beside it says what was left out, why, and because of which image.
+    Neither replaces a file that is there.
 
     Examples:
       fauxto data clean cifake.tar.xz --out clean.csv
@@ -102,9 +103,10 @@ def clean(
 
     if out.suffix.lower() != ".csv":
         raise UsageError(f"{out} is no name for a manifest: let --out end in .csv")
+    for file in (out, list_beside(out)):
+        if file.exists() or file.is_symlink():
+            raise UsageError(f"{file} already exists, and nothing is overwritten: let --out name another file")
     store = opened(data, skip_broken=skip_broken)
-    if data is not None and _would_replace(data, out, list_beside(out)):
-        raise UsageError(f"{out} or the list beside it would replace the manifest that is being cleaned: choose another --out")
     with counting_bar("looking for duplicates") as progress:
         duplicates = find_duplicates(store, progress=lambda what, done, total: progress(done, total))
     cleaning = choose(store, duplicates.pairs, equal_only=equal_only)
@@ -113,15 +115,6 @@ def clean(
     for reason, n in cleaning.counts.items():
         typer.echo(f"left out: {n:,} {reason}")
     typer.echo(printable(f"written to {out}, {listed}"))
-
-
-def _would_replace(data: Path, out: Path, listed: Path) -> bool:
-    """Return whether one of the files that cleaning writes is the manifest of the data, or one that lies in their folder."""
-    from fauxto.data.layouts import MANIFEST
-
-    if data.is_dir():
-        return out.name == MANIFEST and out.exists() and out.resolve().is_relative_to(data.resolve())
-    return data.resolve() in (out.resolve(), listed.resolve())
 
 
 def _print_info(found: Info, out: Path | None) -> None:
