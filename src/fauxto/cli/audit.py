@@ -60,7 +60,7 @@ def audit(
     from fauxto.data.sources import locate, source_of
 
     require("sklearn", "jinja2")
-    store = opened(data, skip_broken=skip_broken)
+    store = opened(data, out=out, skip_broken=skip_broken)
     with output_folder(out):
         answers = _answers(detector, store) if detector else None
         with _bars() as progress:

@@ -53,7 +53,7 @@ def calibrate(
     elif unlabelled:
         sample = unlabelled_sample(loaded, data, skip_broken=skip_broken)
     else:
-        sample = labelled_sample(loaded, opened(data, skip_broken=skip_broken), data=data.name)
+        sample = labelled_sample(loaded, opened(data, out=out, skip_broken=skip_broken), data=data.name)
     date = datetime.now(timezone.utc).isoformat(timespec="seconds")
     made = recalibrate(loaded, sample, prevalence=prevalence, date=date)
     write_detector(loaded, made.card, out)

@@ -69,7 +69,7 @@ def info(
     from fauxto.data.info import contact_sheet, describe
     from fauxto.runs import write_json
 
-    store = opened(data, skip_broken=skip_broken)
+    store = opened(data, out=out, skip_broken=skip_broken)
     found = describe(store)
     if out is not None:
         write_json(out / "info.json", found.to_dict())
@@ -102,7 +102,7 @@ def clean(
 
     if out.suffix.lower() != ".csv":
         raise UsageError(f"{out} is no name for a manifest: let --out end in .csv")
-    store = opened(data, skip_broken=skip_broken)
+    store = opened(data, out=None, skip_broken=skip_broken)
     if data is not None and _would_replace(data, out, list_beside(out)):
         raise UsageError(f"{out} or the list beside it would replace the manifest that is being cleaned: choose another --out")
     with counting_bar("looking for duplicates") as progress:
