@@ -14,8 +14,9 @@ from fauxto.data.splits import Positions
 from fauxto.data.store import Store
 from fauxto.detector import Detector
 from fauxto.errors import DataError, ImageError, UsageError
-from fauxto.evaluation import calibrated_here, columns_for
+from fauxto.evaluation import columns_for
 from fauxto.evaluation.scores import ScoresFile, check_labels, read_scores
+from fauxto.evaluation.seen import calibrated_here, may_be_seen
 from fauxto.metrics import Answers, Interval, all_metrics, brier_score, differences, holm, mcnemar
 from fauxto.report.versus import Comparison, Contestant, Disagreement, Pair
 
@@ -197,7 +198,8 @@ def _caveats(
             f"What {', '.join(by_file)} {'was' if len(by_file) == 1 else 'were'} trained on is not known here: if these "
             "images were among it, or chose an epoch or a threshold, the numbers are too good."
         )
-    for name, one in zip(names, contestants, strict=True):
-        if isinstance(one, Detector):
-            found += [f"About {name}: {caveat}" for caveat in calibrated_here(one.card, store, members)]
-    return tuple(found)
+    detectors = [(name, one.card) for name, one in zip(names, contestants, strict=True) if isinstance(one, Detector)]
+    strangers = [name for name, card in detectors if may_be_seen(card, store)]
+    if strangers:
+        found += [f"About {', '.join(strangers)}: {line[0].lower()}{line[1:]}" for line in may_be_seen({}, store)]
+    return (*found, *(f"About {name}: {line}" for name, card in detectors for line in calibrated_here(card, store, members)))
