@@ -86,7 +86,7 @@ def audit(
         detector=_against(store, answers, known, look.sample, shortcuts) if answers else None,
         n_pairs=dict(Counter(pair.kind for pair in duplicates.pairs)), paths={at: str(store.path[at]) for at in sorted(shown)},
         seed=seed, command=command, date=date or datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        environment=environment_record(),
+        environment=environment_record(), caveats=answers.caveats if answers else (),
     )  # fmt: skip
 
 

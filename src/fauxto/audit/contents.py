@@ -22,12 +22,14 @@ class Answers:
         threshold: An image is called fake when ``p_fake >= threshold``.
         positions: In the store, sorted.
         p_fake: Float, same shape, in [0, 1].
+        caveats: Why its answers may be too good, each a sentence.
     """
 
     name: str
     threshold: float
     positions: np.ndarray
     p_fake: np.ndarray
+    caveats: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ class AuditReport:
         command: What made this.
         date: When, in ISO 8601.
         environment: Versions and hardware.
+        caveats: Why the detector's numbers may be too good.
     """
 
     data: str
@@ -93,6 +96,7 @@ class AuditReport:
     command: str = ""
     date: str = ""
     environment: Mapping[str, Any] = field(default_factory=dict)
+    caveats: tuple[str, ...] = ()
 
     @property
     def counts(self) -> dict[str, int]:
@@ -117,6 +121,7 @@ class AuditReport:
             "duplicate_pairs": dict(self.n_pairs),
             "info": self.info.to_dict(),
             "seed": self.seed,
+            "caveats": list(self.caveats),
             "command": self.command,
             "date": self.date,
             "environment": dict(self.environment),

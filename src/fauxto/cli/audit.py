@@ -85,14 +85,16 @@ def _answers(name: str, store: Store) -> Answers:
 
     from fauxto.audit import Answers
     from fauxto.detector import Detector
-    from fauxto.evaluation import columns_for
+    from fauxto.evaluation import calibrated_here, columns_for
+    from fauxto.evaluation.seen import may_be_seen
 
     detector = Detector.load(name)
     positions = np.sort(next(iter(columns_for(detector.card, store).values())))
     with counting_bar("asking the detector") as progress:
         images = (store.image(at) for at in positions.tolist())
         logits = detector.logits(images, progress=lambda done: progress(done, len(positions)))
-    return Answers(str(detector.card["name"]), detector.threshold, positions, detector.p_fake(logits))
+    caveats = (*may_be_seen(detector.card, store), *calibrated_here(detector.card, store, positions))
+    return Answers(str(detector.card["name"]), detector.threshold, positions, detector.p_fake(logits), caveats)
 
 
 @contextmanager
@@ -134,7 +136,7 @@ def _print(report: AuditReport, page: Path) -> None:
             f"{against.name}: {against.points_above:+.1f} points above it; {_score(against.whole)}"
             + (f", without {against.n_leaked:,} leaked images {_score(against.without_leaks)}" if against.without_leaks else "")
         )))  # fmt: skip
-    for line in (report.note, f"written to {page}"):
+    for line in (report.note, *report.caveats, f"written to {page}"):
         if line:
             console.print(Text(printable(line)))
 

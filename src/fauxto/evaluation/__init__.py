@@ -12,7 +12,7 @@ from fauxto.config import TrainConfig, from_mapping
 from fauxto.data.splits import Positions, Split, fingerprint, make_split
 from fauxto.data.store import Store
 from fauxto.errors import DataError, ImageError, ScoreError
-from fauxto.evaluation.seen import calibrated_here, may_be_seen, training_on
+from fauxto.evaluation.seen import may_be_seen, training_on
 from fauxto.metrics import all_metrics, confusion_intervals, reliability_bins, wilson
 from fauxto.report import Column, GeneratorRow, ImageScores, Mistake, Report, count_verdicts, measure_points
 from fauxto.runs import environment_record
@@ -222,6 +222,28 @@ def _caveats(card: Mapping[str, Any], store: Store, members: Positions, scores: 
     if store.broken:
         found.append(f"{len(store.broken):,} unreadable images were left out.")
     return tuple(found)
+
+
+def calibrated_here(card: Mapping[str, Any], store: Store, members: Positions) -> list[str]:
+    """Say how many of the measured images also calibrated the detector (``fauxto calibrate``), which flatters the numbers."""
+    calibration = card.get("calibration")
+    sample = calibration.get("sample") if isinstance(calibration, Mapping) else None
+    hashes = sample.get("pixel_hashes") if isinstance(sample, Mapping) else None
+    if not isinstance(hashes, list):
+        return []
+    if not hashes:
+        return [
+            "This detector was calibrated on more images than its card lists (fauxto calibrate): if they are among these, what "
+            "is measured here is too good."
+        ]
+    known = np.array([each.encode("ascii", "replace") for each in hashes if isinstance(each, str)], "S16")
+    n_known = int(np.isin(store.pixel_hash[members].astype("S16"), known).sum())
+    if not n_known:
+        return []
+    return [
+        f"{n_known:,} of the {len(members):,} images measured here also calibrated this detector (fauxto calibrate): what is "
+        "measured on them is too good. Measure it on others."
+    ]
 
 
 def _broken_promises(column: Column) -> tuple[str, ...]:

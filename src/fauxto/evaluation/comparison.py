@@ -14,9 +14,9 @@ from fauxto.data.splits import Positions
 from fauxto.data.store import Store
 from fauxto.detector import Detector
 from fauxto.errors import DataError, ImageError, UsageError
-from fauxto.evaluation import columns_for
+from fauxto.evaluation import calibrated_here, columns_for
 from fauxto.evaluation.scores import ScoresFile, check_labels, read_scores
-from fauxto.evaluation.seen import calibrated_here, may_be_seen
+from fauxto.evaluation.seen import may_be_seen
 from fauxto.metrics import Answers, Interval, all_metrics, brier_score, differences, holm, mcnemar
 from fauxto.report.versus import Comparison, Contestant, Disagreement, Pair
 

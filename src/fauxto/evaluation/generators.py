@@ -12,8 +12,9 @@ import numpy as np
 from fauxto.data.store import Store
 from fauxto.detector import Detector
 from fauxto.errors import DataError
+from fauxto.evaluation import calibrated_here
 from fauxto.evaluation.answering import AS_THEY_ARE, Answers, Images, Progress, Stored, answers
-from fauxto.evaluation.seen import calibrated_here, may_be_seen
+from fauxto.evaluation.seen import may_be_seen
 from fauxto.metrics import auc_interval, confusion, ratio_interval_of, wilson
 from fauxto.report.generators import AS_IS, MIN_FAKES, AcrossGenerators, Against, Row
 from fauxto.vocabulary import Verdict

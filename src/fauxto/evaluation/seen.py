@@ -1,4 +1,4 @@
-"""Which images a detector has seen before, as far as its card tells: in training, or when it was calibrated anew."""
+"""Which images a detector may have been trained on, as far as its card tells."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fauxto.checkpoint import trainings
-from fauxto.data.splits import Positions, fingerprint
+from fauxto.data.splits import fingerprint
 from fauxto.data.store import Store
 
 SEEN = "If they hold images of its training set all the same, "
@@ -44,25 +44,3 @@ def may_be_seen(
     if training_on(card, store) is not None:
         return []
     return [f"{what} are not the data that the detector was trained on, as far as their content key tells. {SEEN}{then}."]
-
-
-def calibrated_here(card: Mapping[str, Any], store: Store, members: Positions) -> list[str]:
-    """Say how many of the measured images also calibrated the detector (``fauxto calibrate``), which flatters the numbers."""
-    calibration = card.get("calibration")
-    sample = calibration.get("sample") if isinstance(calibration, Mapping) else None
-    hashes = sample.get("pixel_hashes") if isinstance(sample, Mapping) else None
-    if not isinstance(hashes, list):
-        return []
-    if not hashes:
-        return [
-            "This detector was calibrated on more images than its card lists (fauxto calibrate): if they are among these, what "
-            "is measured here is too good."
-        ]
-    known = np.array([each.encode("ascii", "replace") for each in hashes if isinstance(each, str)], "S16")
-    n_known = int(np.isin(store.pixel_hash[members].astype("S16"), known).sum())
-    if not n_known:
-        return []
-    return [
-        f"{n_known:,} of the {len(members):,} images measured here also calibrated this detector (fauxto calibrate): what is "
-        "measured on them is too good. Measure it on others."
-    ]
