@@ -54,6 +54,9 @@ def test_a_detector_is_asked_about_its_test_part(run: Run, run_folder: Path, ima
     assert (code, err) == (0, "")
     found = json.loads(out)
     assert found["detector"]["whole"]["n"] == 120
+    (caveat,) = found["caveats"]
+    assert "not the data that the detector was trained on, as far as their content key tells" in caveat
+    assert f"<b>What the detector has seen.</b> {caveat}" in (tmp_path / "out/audit.html").read_text()
     assert found["measured_on"] == "the data's own test part"
     assert run("audit", folder, "--out", tmp_path / "x", "--detector", tmp_path / "none")[0] == 6
 

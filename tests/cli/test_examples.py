@@ -61,9 +61,9 @@ def test_compare(image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_calibrate(
-    image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    judging: Path, image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run_example("calibrate", monkeypatch, "cifake", image_folder, tmp_path / "mine")
+    run_example("calibrate", monkeypatch, judging, image_folder, tmp_path / "mine")
     assert "temperature and bias (Platt 1999): temperature " in capsys.readouterr().out
     assert Detector.load(tmp_path / "mine").card["calibration"]["sample"]["n"] == 64
 

@@ -1,9 +1,10 @@
-"""fauxto.evaluation.comparison and its page: common images, scores from files, hostile files, text that stays text."""
+"""fauxto.evaluation.comparison and its page: common images, labels that must be the data's, text that stays text."""
 
 from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ import pytest
 from fauxto import Detector, metrics
 from fauxto.data.store import Store
 from fauxto.errors import DataError, UsageError
-from fauxto.evaluation.comparison import ScoresFile, common_images, compare, read_scores
+from fauxto.evaluation.comparison import ScoresFile, common_images, compare
+from fauxto.evaluation.scores import FileLabel
 from fauxto.report.versus_page import short_p, to_csv, to_html, write_comparison
 
 EVIL = 'a<script>alert("x")</script>'
@@ -22,11 +24,6 @@ def scores_of(store: Store, name: str, *, noise: float, seed: int = 0, threshold
     rng = np.random.default_rng(seed)
     p_fake = np.clip(0.5 + 0.3 * (2 * store.is_fake - 1) + noise * rng.normal(size=len(store)), 0, 1)
     return ScoresFile(name, dict(zip(store.path.tolist(), p_fake.tolist(), strict=True)), threshold)
-
-
-def written(folder: Path, text: str) -> Path:
-    (folder / "s.csv").write_text(text, encoding="utf-8")
-    return folder / "s.csv"
 
 
 @pytest.fixture(scope="module")
@@ -88,47 +85,6 @@ def test_common_images_are_nobodys_training_images(store: Store, monkeypatch: py
         common_images([first, second], store)
 
 
-def test_scores_of_evaluate_can_be_read_and_a_third_column_is_the_threshold(tmp_path: Path) -> None:
-    found = read_scores(
-        written(tmp_path, "\ufeffpath,label,p_fake,threshold\na b.jpg,real,0.25,0.3\nc.jpg,fake,1,0.3\n"), name="x"
-    )
-    assert found == ScoresFile("x", {"a b.jpg": 0.25, "c.jpg": 1.0}, 0.3)
-    assert read_scores(written(tmp_path, "path,p_fake\na,0\n"), name="x").threshold == 0.5
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("", "no column p_fake and path"),
-        ("path,score\na,0.5\n", "no column p_fake"),
-        ("path,p_fake\n", "holds no scores"),
-        ("path,p_fake\na,0.5\na,0.6\n", "stands twice"),
-        ("path,p_fake\n,0.5\n", "no path"),
-        ("path,p_fake\na,nan\n", "line 2: expected a number from 0 to 1"),
-        ("path,p_fake\na,3.5\n", "probabilities first"),
-        ("path,p_fake\na,\n", "expected a number"),
-        ("path,p_fake\na\n", "expected a number"),
-        ("path,p_fake\na,=cmd()\n", "expected a number"),
-        ("path,p_fake,threshold\na,0.5,0.4\nb,0.5,0.6\n", "several thresholds"),
-        ("path,p_fake,threshold\na,0.5,7\n", "expected a number"),
-        ('path,p_fake\n"' + "x" * 200_000 + '",0.5\n', "as CSV"),
-    ],
-)
-def test_hostile_files_are_refused(tmp_path: Path, text: str, said: str) -> None:
-    with pytest.raises(DataError, match=said):
-        read_scores(written(tmp_path, text), name="x")
-
-
-def test_files_that_are_no_text_or_not_there_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "b.csv").write_bytes(b"\xff\xfe\x00path")
-    for name in ("b.csv", "nowhere.csv", "."):
-        with pytest.raises(DataError, match="cannot be read as CSV"):
-            read_scores(tmp_path / name, name="x")
-    monkeypatch.setattr("fauxto.evaluation.comparison.MAX_CSV_BYTES", 10)
-    with pytest.raises(DataError, match="far too many"):
-        read_scores(written(tmp_path, "path,p_fake\na,0\n"), name="x")
-
-
 def test_missing_images_are_counted_and_the_first_named(store: Store, three: list[ScoresFile]) -> None:
     known = dict(three[0].p_fake)
     lost = store.path[store.split == "test"].tolist()[:3]
@@ -136,6 +92,30 @@ def test_missing_images_are_counted_and_the_first_named(store: Store, three: lis
         del known[path]
     with pytest.raises(DataError, match=f"lack 3 of 24 images, the first is {re.escape(repr(lost[0]))}"):
         compare([three[1], ScoresFile("short", known, 0.5)], store)
+
+
+def test_scores_with_other_labels_are_refused_before_anything_is_asked(store: Store, three: list[ScoresFile]) -> None:
+    def with_labels(is_fake: np.ndarray) -> ScoresFile:
+        told = {
+            path: FileLabel(fake, line) for line, (path, fake) in enumerate(zip(paths, is_fake.tolist(), strict=True), start=2)
+        }
+        return replace(three[0], name="theirs", labels=told)
+
+    paths = store.path.tolist()
+    assert compare([with_labels(store.is_fake), three[2]], store, n_resamples=5).n_fake == 12
+    one_wrong = store.is_fake.copy()
+    one_wrong[50] ^= True
+    for labels, line, n_wrong in ((~store.is_fake, 2, 88), (one_wrong, 52, 1)):
+        asked: list[int] = []
+        said = f"line {line} of the scores of theirs calls '{paths[line - 2]}' .*; so do {n_wrong} of 88 lines"
+        with pytest.raises(DataError, match=said):
+            compare([Detector.load(), with_labels(labels)], store, progress=lambda done, total: asked.append(done))  # noqa: B023
+        assert not asked
+
+
+def test_labels_of_images_that_are_not_among_the_data_are_left_alone(store: Store, three: list[ScoresFile]) -> None:
+    elsewhere = replace(three[0], labels={"elsewhere.jpg": FileLabel(True, 2)})
+    assert compare([elsewhere, three[2]], store, n_resamples=5).n_fake == 12
 
 
 def test_names_and_numbers_of_detectors(store: Store, three: list[ScoresFile]) -> None:

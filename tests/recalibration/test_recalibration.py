@@ -17,7 +17,7 @@ from fauxto.errors import DetectorError, ScoreError, UsageError
 from fauxto.evaluation import evaluate
 from fauxto.evaluation.comparison import ScoresFile, compare
 from fauxto.recalibration import Recalibration, Sample, recalibrate, write_detector
-from fauxto.recalibration.sampling import labelled_sample, unlabelled_sample
+from fauxto.recalibration.sampling import labelled_sample
 from fauxto.verdicts import VerdictRule, points_of
 
 
@@ -28,7 +28,7 @@ def point(threshold: float, target: float) -> dict[str, object]:
 
 @pytest.fixture
 def detector(tmp_path: Path) -> Detector:
-    """The bundled detector with round numbers on its card."""
+    """The bundled detector with round numbers on its card; no image of its size is unfamiliar to it."""
     folder = tmp_path / "detector"
     shutil.copytree(Detector.load().folder, folder)
     card = json.loads((folder / "card.json").read_text())
@@ -38,6 +38,7 @@ def detector(tmp_path: Path) -> Detector:
         "unsure": {"low": 0.4, "high": 0.6, "alpha": 0.1, "guarantee": "old"},
         "operating_points": {"fpr1": point(0.9, 0.01), "fpr5": point(0.8, 0.05), "measured_on": "old images"},
     }
+    del card["scope"]["statistics"]
     (folder / "card.json").write_text(json.dumps(card))
     return Detector.load(folder)
 
@@ -156,6 +157,11 @@ def test_nothing_to_go_by_is_refused(detector: Detector) -> None:
     for share in (0.0, 1.0, -1.0, float("nan")):
         with pytest.raises(ScoreError, match="between 0 and 1"):
             recalibrate(detector, None, prevalence=share)
+    for share in (1e-300, 1.9e-22):  # ln 1.9e-22 is -50.01
+        with pytest.raises(ScoreError, match=f"with {share:g} as the share of fakes .* a card holds at most 50: give a share"):
+            recalibrate(detector, None, prevalence=share)
+    bias = recalibrate(detector, None, prevalence=2e-22).card["calibration"]["bias"]
+    assert bias == pytest.approx(np.log(2e-22))
     with pytest.raises(ScoreError, match="anything from 0 to 100 %"):
         recalibrate(detector, Sample(np.array([-0.1]), None, ()))
     with pytest.raises(ScoreError, match="both kinds"):
@@ -201,26 +207,6 @@ def test_a_sample_too_large_for_the_card_is_still_warned_of(
     new = reloaded(detector, recalibrate(detector, labelled_sample(detector, store)), tmp_path / "new")
     caveats = evaluate(new, store, {"all": np.arange(4)}, n_resamples=2).caveats
     assert any("more images than its card lists" in caveat for caveat in caveats)
-
-
-def test_its_own_training_data_are_refused(detector: Detector, store: Store) -> None:
-    card = detector.card | {"trained_on": {"store": store.folder.name}}
-    with pytest.raises(UsageError, match="trained on"):
-        labelled_sample(Detector(detector.folder, card), store)
-
-
-def test_a_plain_folder_is_a_sample_without_labels(detector: Detector, image_folder: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "inbox"
-    shutil.copytree(image_folder / "test", folder)
-    sample = unlabelled_sample(detector, folder)
-    assert (sample.logit.size, sample.is_fake) == (24, None)
-    (folder / "broken.jpg").write_bytes(b"no image")
-    with pytest.raises(Exception, match="skip-broken"):
-        unlabelled_sample(detector, folder)
-    assert unlabelled_sample(detector, folder, skip_broken=True).pixel_hash == sample.pixel_hash
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(Exception, match="holds no image"):
-        unlabelled_sample(detector, tmp_path / "empty")
 
 
 @pytest.mark.parametrize("hashes", [None, "abc", [1, None], [[]], {"a": 1}, ["é" * 40, "\ud800", ""]])

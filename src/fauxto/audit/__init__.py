@@ -89,7 +89,7 @@ def audit(
         repeats=Repeats(duplicates, list_pairs(store, duplicates.pairs), effects), files=count_words(facts, store.is_fake),
         paths={at: str(store.path[at]) for at in sorted(shown)},
         seed=seed, command=command, date=date or datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        environment=environment_record(),
+        environment=environment_record(), caveats=answers.caveats if answers else (),
     )  # fmt: skip
 
 

@@ -23,12 +23,14 @@ class Answers:
         threshold: An image is called fake when ``p_fake >= threshold``.
         positions: In the store, sorted.
         p_fake: Float, same shape, in [0, 1].
+        caveats: Why its answers may be too good, each a sentence.
     """
 
     name: str
     threshold: float
     positions: np.ndarray
     p_fake: np.ndarray
+    caveats: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,7 @@ class AuditReport:
         command: What made this.
         date: When, in ISO 8601.
         environment: Versions and hardware.
+        caveats: Why the detector's numbers may be too good.
     """
 
     data: str
@@ -113,6 +116,7 @@ class AuditReport:
     command: str = ""
     date: str = ""
     environment: Mapping[str, Any] = field(default_factory=dict)
+    caveats: tuple[str, ...] = ()
 
     @property
     def counts(self) -> dict[str, int]:
@@ -139,6 +143,7 @@ class AuditReport:
             "files": {name: {word: dict(counts) for word, counts in words.items()} for name, words in self.files.items()},
             "info": self.info.to_dict(),
             "seed": self.seed,
+            "caveats": list(self.caveats),
             "command": self.command,
             "date": self.date,
             "environment": dict(self.environment),

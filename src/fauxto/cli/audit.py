@@ -61,7 +61,7 @@ def audit(
     from fauxto.data.sources import locate, source_of
 
     require("sklearn", "jinja2")
-    store = opened(data, skip_broken=True)  # what cannot be read is a finding
+    store = opened(data, out=out, skip_broken=True)  # what cannot be read is a finding
     with output_folder(out):
         answers = _answers(detector, store) if detector else None
         with _bars() as progress:
@@ -86,14 +86,16 @@ def _answers(name: str, store: Store) -> Answers:
 
     from fauxto.audit import Answers
     from fauxto.detector import Detector
-    from fauxto.evaluation import columns_for
+    from fauxto.evaluation import calibrated_here, columns_for
+    from fauxto.evaluation.seen import may_be_seen
 
     detector = Detector.load(name)
     positions = np.sort(next(iter(columns_for(detector.card, store).values())))
     with counting_bar("asking the detector") as progress:
         images = (store.image(at) for at in positions.tolist())
         logits = detector.logits(images, progress=lambda done: progress(done, len(positions)))
-    return Answers(str(detector.card["name"]), detector.threshold, positions, detector.p_fake(logits))
+    caveats = (*may_be_seen(detector.card, store), *calibrated_here(detector.card, store, positions))
+    return Answers(str(detector.card["name"]), detector.threshold, positions, detector.p_fake(logits), caveats)
 
 
 @contextmanager
@@ -137,7 +139,7 @@ def _print(report: AuditReport, page: Path) -> None:
         )))  # fmt: skip
     for effect in report.repeats.effects[-1:]:
         console.print(Text(f"leaving out {effect.n_left_out:,} images ({effect.left_out}): {_difference(effect)}"))
-    for line in (report.note, f"written to {page}"):
+    for line in (report.note, *report.caveats, f"written to {page}"):
         if line:
             console.print(Text(printable(line)))
 

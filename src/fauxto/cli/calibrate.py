@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fauxto.cli.common import DetectorArgument, SkipBroken, opened
-from fauxto.cli.terminal import printable
+from fauxto.cli.common import DetectorArgument, SkipBroken, opened, refuse_inside
+from fauxto.cli.terminal import counting_bar, printable
 from fauxto.errors import UsageError
 
 if TYPE_CHECKING:
+    from fauxto.detector import Detector
     from fauxto.metrics import Interval
-    from fauxto.recalibration import Recalibration
+    from fauxto.recalibration import Recalibration, Sample
 
 
 def calibrate(
@@ -41,19 +42,13 @@ def calibrate(
     """
     from fauxto.detector import Detector
     from fauxto.recalibration import recalibrate, write_detector
-    from fauxto.recalibration.sampling import labelled_sample, unlabelled_sample
 
     loaded = Detector.load(detector)
     if out.exists():
         raise UsageError(f"{out} already exists: choose another --out")
     if unlabelled and data is None:
         raise UsageError("--unlabelled needs images: give a folder (--data)")
-    if data is None:
-        sample = None
-    elif unlabelled:
-        sample = unlabelled_sample(loaded, data, skip_broken=skip_broken)
-    else:
-        sample = labelled_sample(loaded, opened(data, skip_broken=skip_broken), data=data.name)
+    sample = None if data is None else _sample(loaded, data, out, unlabelled=unlabelled, skip_broken=skip_broken)
     date = datetime.now(timezone.utc).isoformat(timespec="seconds")
     made = recalibrate(loaded, sample, prevalence=prevalence, date=date)
     write_detector(loaded, made.card, out)
@@ -67,12 +62,27 @@ def calibrate(
     print(printable(f"detector written to {out}"))
 
 
+def _sample(detector: Detector, data: Path, out: Path, *, unlabelled: bool, skip_broken: bool) -> Sample:
+    from fauxto.recalibration.sampling import labelled_sample, unlabelled_sample
+
+    if unlabelled:
+        if data.is_dir():  # else what reads it says what is wrong
+            refuse_inside(data, out)
+        with counting_bar("asking the detector") as progress:
+            return unlabelled_sample(detector, data, skip_broken=skip_broken, progress=progress)
+    store = opened(data, out=out, skip_broken=skip_broken)
+    with counting_bar("asking the detector") as progress:
+        return labelled_sample(detector, store, data=data.name, progress=progress)
+
+
 def _about(made: Recalibration, out: Path) -> dict[str, object]:
     calibration = {key: value for key, value in made.card["calibration"].items() if key != "sample"}
+    sample = made.card["calibration"].get("sample", {})
     alarms = made.false_alarm_rate
     return {
         "detector": str(out),
         "calibration": calibration,
+        "left_out": sample.get("left_out", {}),
         "threshold": made.card["threshold"],
         "unsure": made.card.get("unsure"),
         "share_of_fakes": _plain(made.share),

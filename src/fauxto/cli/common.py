@@ -25,11 +25,16 @@ DetectorArgument = Annotated[str, typer.Argument(help="Detector folder, run fold
 SkipBroken = Annotated[bool, typer.Option("--skip-broken", help="Leave unreadable images out instead of stopping.")]
 
 
-def opened(data: Path | None, *, skip_broken: bool) -> Store:
+def opened(data: Path | None, *, out: Path | None, skip_broken: bool) -> Store:
     """Return the decoded store of the data, with a progress bar while it is decoded for the first time.
 
+    Args:
+        data: What the user named.
+        out: Folder that the verb will write; None where it writes none.
+        skip_broken: Leave unreadable images out, and say which.
+
     Raises:
-        UsageError: No data were named.
+        UsageError: No data were named, or ``out`` lies inside them.
         DataError: They are not there, damaged or not labelled.
     """
     from fauxto.data.store import load_data
@@ -38,6 +43,8 @@ def opened(data: Path | None, *, skip_broken: bool) -> Store:
         raise UsageError(
             "no data named: give a folder or an archive, or set FAUXTO_DATA; 'fauxto data get cifake' downloads CIFAKE"
         )
+    if out is not None:
+        refuse_inside(data, out)
     with counting_bar("decoding images") as progress:
         store = load_data(data, skip_broken=skip_broken, progress=progress)
     if store.broken:
@@ -45,6 +52,26 @@ def opened(data: Path | None, *, skip_broken: bool) -> Store:
             typer.echo(printable(f"skipped {path}: {reason}"), err=True)
         typer.echo(f"{len(store.broken)} images could not be read and are left out", err=True)
     return store
+
+
+def refuse_inside(data: Path, out: Path) -> None:
+    """Refuse to write where images are looked for: a verb's pictures would be images of the data the next time.
+
+    A folder with a manifest.csv is no such place, since only what that names is taken.
+
+    Raises:
+        UsageError: ``out`` is the folder of the data, or lies inside of it.
+        DataError: There are no such data.
+    """
+    from fauxto.data.layouts import MANIFEST
+    from fauxto.data.sources import locate
+
+    root = locate(data)
+    if root.is_dir() and not (root / MANIFEST).is_file() and out.resolve().is_relative_to(root.resolve()):
+        raise UsageError(
+            f"{out} lies inside the data {data}, where every picture counts as one of its images, also those that fauxto writes: "
+            "choose an --out outside of it, or let the data be the folder in it that holds the images alone"
+        )
 
 
 def require(*packages: str) -> None:

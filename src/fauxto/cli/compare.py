@@ -43,7 +43,7 @@ def compare(
 
     require("matplotlib", "jinja2")
     named = [_named(word) for word in detectors]
-    store = opened(data, skip_broken=skip_broken)
+    store = opened(data, out=out, skip_broken=skip_broken)
     with output_folder(out):
         with counting_bar("scoring images") as progress:
             comparison = measure(

@@ -69,7 +69,7 @@ def info(
     from fauxto.data.info import contact_sheet, describe
     from fauxto.runs import write_json
 
-    store = opened(data, skip_broken=skip_broken)
+    store = opened(data, out=out, skip_broken=skip_broken)
     found = describe(store)
     if out is not None:
         write_json(out / "info.json", found.to_dict())
@@ -106,7 +106,7 @@ def clean(
     for file in (out, list_beside(out)):
         if file.exists() or file.is_symlink():
             raise UsageError(f"{file} already exists, and nothing is overwritten: let --out name another file")
-    store = opened(data, skip_broken=skip_broken)
+    store = opened(data, out=None, skip_broken=skip_broken)
     with counting_bar("looking for duplicates") as progress:
         duplicates = find_duplicates(store, progress=lambda what, done, total: progress(done, total))
     cleaning = choose(store, duplicates.pairs, equal_only=equal_only)

@@ -56,7 +56,7 @@ def explain(
     from fauxto.evaluation import columns_for
     from fauxto.explain.gallery import write_gallery
 
-    store = opened(data, skip_broken=skip_broken)
+    store = opened(data, out=out, skip_broken=skip_broken)
     positions = next(iter(columns_for(explainer.detector.card, store).values()))
     typer.echo(f"gallery written to {write_gallery(explainer, store, positions, out, n_each=n_each, seed=seed, layer=layer)}")
 

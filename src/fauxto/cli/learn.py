@@ -61,7 +61,7 @@ def train(
     from_file = configs.read_toml(config) if config else {}
     resolved = configs.preset(preset or "notebook", **{**from_file, **given})
     require("torch", "torchvision", "lightning_fabric", "tensorboard", "matplotlib", "safetensors", "onnx", "onnxscript")
-    store = opened(data, skip_broken=skip_broken)
+    store = opened(data, out=out, skip_broken=skip_broken)
     from fauxto.training import leave_processes
     from fauxto.training import train as train_detector
 
@@ -88,7 +88,7 @@ def tune(
 
     study = read_tune_config(config)
     require("torch", "torchvision", "lightning_fabric", "optuna", "seaborn")
-    typer.echo(run_study(opened(data, skip_broken=skip_broken), study, out, resume=resume))
+    typer.echo(run_study(opened(data, out=out, skip_broken=skip_broken), study, out, resume=resume))
 
 
 def _parsed(changes: list[str]) -> dict[str, Any]:

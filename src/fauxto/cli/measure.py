@@ -81,9 +81,9 @@ def evaluate(
     if operating_point:
         loaded = loaded.at(operating_point)
     require("matplotlib", "jinja2")
-    store = opened(data, skip_broken=skip_broken)
+    store = opened(data, out=out, skip_broken=skip_broken)
     columns = columns_for(loaded.card, store)
-    other_data = (locate(str(reals)).resolve().name, opened(reals, skip_broken=skip_broken)) if reals else None
+    other_data = (locate(str(reals)).resolve().name, opened(reals, out=out, skip_broken=skip_broken)) if reals else None
     photographs = photographs_for([loaded, *others], store, columns, other_data) if by else None
     with output_folder(out):
         with counting_bar("scoring images") as progress:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fauxto.checkpoint import trainings
 from fauxto.config import TrainConfig, from_mapping
 from fauxto.data.splits import Positions, Split, fingerprint, make_split
 from fauxto.data.store import Store
 from fauxto.errors import DataError, ImageError, ScoreError
+from fauxto.evaluation.seen import may_be_seen, training_on
 from fauxto.metrics import all_metrics, confusion_intervals, reliability_bins, wilson
 from fauxto.report import Column, GeneratorRow, ImageScores, Mistake, Report, count_verdicts, measure_points
 from fauxto.runs import environment_record
@@ -93,22 +93,12 @@ def columns_for(card: Mapping[str, Any], store: Store) -> dict[str, Positions]:
     Raises:
         DataError: The split cannot be made, or is not the one of the training.
     """
-    trained_on = _training_on(card, store)
+    trained_on = training_on(card, store)
     if trained_on is None:
         return _columns_of_other_data(store)
     split = make_split(store, from_mapping(TrainConfig, trained_on["config"]))
     _check_same_test(store, split, trained_on)
     return {TEST: split.test, UNSEEN: split.test_unseen}
-
-
-def _training_on(card: Mapping[str, Any], store: Store) -> Mapping[str, Any] | None:
-    """Return the training on these images, whatever they are packed in: the detector's own, or of one that it began with."""
-    told = list(trainings(card))
-    by_name = next((about for about in told if about.get("store") == store.folder.name), None)
-    if by_name is not None or not told:
-        return by_name
-    pixels = fingerprint(store, np.arange(len(store)))
-    return next((about for about in told if about.get("pixels") == pixels), None)
 
 
 def _columns_of_other_data(store: Store) -> dict[str, Positions]:
@@ -214,19 +204,14 @@ def _mistakes(store: Store, members: Positions, scores: ImageScores) -> tuple[Mi
 
 def _note_of(card: Mapping[str, Any], store: Store) -> str:
     """Return what the card says of the data it was trained on, which holds here only if they are measured again."""
-    return str((_training_on(card, store) or {}).get("note", ""))
+    return str((training_on(card, store) or {}).get("note", ""))
 
 
 def _caveats(card: Mapping[str, Any], store: Store, members: Positions, scores: ImageScores) -> tuple[str, ...]:
-    found = []
-    trained_on = card.get("trained_on", {})
-    if _training_on(card, store) is None:
-        found.append(
-            "These are not the data that the detector was trained on, as far as their content key tells. "
-            "If they hold images of its training set all the same, these numbers are too good."
-        )
-        if trained_on.get("note"):
-            found.append(f"Of its training data the detector's card says: {trained_on['note']}.")
+    found = may_be_seen(card, store)
+    note = card.get("trained_on", {}).get("note")
+    if found and note:
+        found.append(f"Of its training data the detector's card says: {note}.")
     found += calibrated_here(card, store, members)
     n_unsure = int((scores.verdict == Verdict.UNSURE.value).sum())
     if n_unsure:

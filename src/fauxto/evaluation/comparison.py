@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import reduce
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,57 +15,18 @@ from fauxto.data.store import Store
 from fauxto.detector import Detector
 from fauxto.errors import DataError, ImageError, UsageError
 from fauxto.evaluation import calibrated_here, columns_for
+from fauxto.evaluation.scores import ScoresFile, check_labels, read_scores
+from fauxto.evaluation.seen import may_be_seen
 from fauxto.metrics import Answers, Interval, all_metrics, brier_score, differences, holm, mcnemar
 from fauxto.report.versus import Comparison, Contestant, Disagreement, Pair
 
-MAX_CSV_BYTES = 512 * 1024 * 1024
+__all__ = ["ScoresFile", "common_images", "compare", "read_scores"]
+
 MAX_CONTESTANTS = 64
 SHOWN_PER_SIDE = 6
 SHOWN_PAIRS = 5
 PROGRESS_EVERY = 64
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class ScoresFile:
-    """What any detector said, by the images' paths inside the data.
-
-    Attributes:
-        name: Of the detector.
-        p_fake: Path -> p_fake, in [0, 1].
-        threshold: An image is called fake when ``p_fake >= threshold``.
-    """
-
-    name: str
-    p_fake: Mapping[str, float]
-    threshold: float
-
-
-def read_scores(file: Path, *, name: str, threshold: float = 0.5) -> ScoresFile:
-    """Read a CSV with the columns path and p_fake, and threshold where the detector has one of its own.
-
-    Args:
-        file: UTF-8; further columns are left alone, so that ``scores.csv`` of ``fauxto evaluate`` fits.
-        name: Of the detector.
-        threshold: Where the file has no such column.
-
-    Raises:
-        DataError: It cannot be read, lacks a column, holds a path twice, or a number outside [0, 1].
-    """
-    try:
-        if file.stat().st_size > MAX_CSV_BYTES:
-            raise DataError(f"{file} has {file.stat().st_size:,} bytes, far too many for scores: give path,p_fake only")
-        with file.open(encoding="utf-8-sig", newline="") as stream:
-            rows = csv.DictReader(stream)
-            missing = {"path", "p_fake"} - set(rows.fieldnames or ())
-            if missing:
-                raise DataError(f"{file} has no column {' and '.join(sorted(missing))}: its first line must name path,p_fake")
-            found, thresholds = _rows(file, rows)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{file} cannot be read as CSV ({error}): give path,p_fake in UTF-8") from error
-    if len(thresholds) > 1:
-        raise DataError(f"{file} holds several thresholds, such as {sorted(thresholds)[:2]}: one detector has one")
-    return ScoresFile(name, found, thresholds.pop() if thresholds else threshold)
 
 
 def compare(
@@ -107,10 +65,13 @@ def compare(
 
     Raises:
         UsageError: Fewer than two, too many, or two of one name.
-        DataError: No image is common to all, one class is missing, or a file lacks scores.
+        DataError: No image is common to all, one class is missing, or a file lacks scores or has other labels than the data.
     """
     called = tuple(names) or tuple(_name_of(one) for one in contestants)
     _check_names(called)
+    for one in contestants:
+        if isinstance(one, ScoresFile):
+            check_labels(one, store)
     column, members = common_images(contestants, store)
     drawn: dict[str, Any] = {"n_resamples": n_resamples, "seed": seed, "level": level}
     is_fake, paths = store.is_fake[members], store.path[members].tolist()
@@ -147,33 +108,6 @@ def common_images(contestants: Sequence[Detector | ScoresFile], store: Store) ->
         )
     name = heads[0][0] if len({name for name, _ in heads}) == 1 else "images that are test images of all"
     return name, members
-
-
-def _rows(file: Path, rows: csv.DictReader[str]) -> tuple[dict[str, float], set[float]]:
-    found: dict[str, float] = {}
-    thresholds = set()
-    for row in rows:
-        path = row["path"]
-        if not path or path in found:
-            raise DataError(f"{file}, line {rows.line_num}: {'no path' if not path else f'the path {path!r} stands twice'}")
-        found[path] = _share(row["p_fake"], file, rows.line_num)
-        if row.get("threshold"):
-            thresholds.add(_share(row["threshold"], file, rows.line_num))
-    if not found:
-        raise DataError(f"{file} holds no scores: give one line per image")
-    return found, thresholds
-
-
-def _share(text: str | None, file: Path, line: int) -> float:
-    try:
-        value = float(text or "")
-    except ValueError:
-        value = float("nan")
-    if not 0 <= value <= 1:
-        raise DataError(
-            f"{file}, line {line}: expected a number from 0 to 1, got {text!r}: logits must become probabilities first"
-        )
-    return value
 
 
 def _name_of(one: Detector | ScoresFile) -> str:
@@ -264,7 +198,8 @@ def _caveats(
             f"What {', '.join(by_file)} {'was' if len(by_file) == 1 else 'were'} trained on is not known here: if these "
             "images were among it, or chose an epoch or a threshold, the numbers are too good."
         )
-    for name, one in zip(names, contestants, strict=True):
-        if isinstance(one, Detector):
-            found += [f"About {name}: {caveat}" for caveat in calibrated_here(one.card, store, members)]
-    return tuple(found)
+    detectors = [(name, one.card) for name, one in zip(names, contestants, strict=True) if isinstance(one, Detector)]
+    strangers = [name for name, card in detectors if may_be_seen(card, store)]
+    if strangers:
+        found += [f"About {', '.join(strangers)}: {line[0].lower()}{line[1:]}" for line in may_be_seen({}, store)]
+    return (*found, *(f"About {name}: {line}" for name, card in detectors for line in calibrated_here(card, store, members)))

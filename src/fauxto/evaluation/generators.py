@@ -14,6 +14,7 @@ from fauxto.detector import Detector
 from fauxto.errors import DataError
 from fauxto.evaluation import calibrated_here
 from fauxto.evaluation.answering import AS_THEY_ARE, Answers, Images, Progress, Stored, answers
+from fauxto.evaluation.seen import may_be_seen
 from fauxto.metrics import auc_interval, confusion, ratio_interval_of, wilson
 from fauxto.report.generators import AS_IS, MIN_FAKES, AcrossGenerators, Against, Row
 from fauxto.vocabulary import Verdict
@@ -95,7 +96,8 @@ def measure_generators(
         rows.append(replace(row, detector=f"{row.detector} #{n_alike + 1}") if n_alike else row)
     return AcrossGenerators(
         rows=tuple(rows), encode=encode, n_real=photographs.size, reals=reals_from, real_files=str(real_files),
-        caveats=_caveats(rows, encode) + _calibrated_by(detectors, rows, sets), level=level,
+        caveats=_caveats(rows, encode) + _trained_on(detectors, rows, sets, reals_from) + _calibrated_by(detectors, rows, sets),
+        level=level,
     )  # fmt: skip
 
 
@@ -155,6 +157,20 @@ def _numbers(fake: np.ndarray, verdict: np.ndarray, real: np.ndarray, threshold:
         "balanced_accuracy": ratio_interval_of("balanced_accuracy", counts, level=level),
         "unsure": wilson(n_unsure, fake.size, level=level),
     }
+
+
+def _trained_on(detectors: Sequence[Detector], rows: Sequence[Row], sets: Sequence[Stored], reals_from: str) -> tuple[str, ...]:
+    """Say whose numbers a part of the training data may flatter; of the first detector and the fakes, ``evaluate`` says it."""
+    photographs, fakes = (some.store for some in sets)
+    found: dict[str, list[str]] = {}
+    for at, (detector, row) in enumerate(zip(detectors, rows, strict=True)):
+        lines = may_be_seen(detector.card, fakes) if at else []
+        if photographs is not fakes:
+            of_photographs, then = f"The photographs' data, {reals_from},", "its false alarms are too few"
+            lines += may_be_seen(detector.card, photographs, what=of_photographs, then=then)
+        for line in lines:
+            found.setdefault(line, []).append(row.detector)
+    return tuple(f"About {', '.join(names)}: {line[0].lower()}{line[1:]}" for line, names in found.items())
 
 
 def _calibrated_by(detectors: Sequence[Detector], rows: Sequence[Row], sets: Sequence[Stored]) -> tuple[str, ...]:

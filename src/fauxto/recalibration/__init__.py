@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +42,16 @@ class Sample:
         is_fake: Bool, shape (n,); None where nobody knows.
         pixel_hash: Of each image, as in ``Store``; kept on the card, so that a later evaluation can tell these images.
         data: Where they came from, in words.
+        left_out: Reason -> how many of the user's images are not among these.
+        caveats: Each a sentence that the user must read.
     """
 
     logit: np.ndarray
     is_fake: np.ndarray | None
     pixel_hash: tuple[str, ...]
     data: str = ""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    caveats: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,8 @@ def recalibrate(detector: Detector, sample: Sample | None, *, prevalence: float 
 
     Raises:
         ScoreError: There is neither a sample nor a prevalence; or a prevalence and images without labels, which would only
-            estimate it; or one that is impossible; or a sample of one class, or without labels one that tells nothing.
+            estimate it; or one that is impossible, or too close to 0 or 1 for a card; or a sample of one class, or without labels
+            one that tells nothing.
     """
     old = dict(detector.card["calibration"])
     old_share = float(old.get("prevalence", 0.5))
@@ -105,7 +110,7 @@ def recalibrate(detector: Detector, sample: Sample | None, *, prevalence: float 
     new |= {"method": method, "prevalence": stands_for, "date": date, "replaced": _short(old)}
     new |= {"fitted_on": _fitted_on(sample), "sample": _about(sample)} if sample else {"fitted_on": "no image"}
     card = _new_card(detector, sample, new)
-    return Recalibration(card, share, _false_alarms(card, sample), tuple(_warnings(sample, slope, share)))
+    return Recalibration(card, share, _false_alarms(card, sample), _warnings(sample, slope, share))
 
 
 def write_detector(detector: Detector, card: Mapping[str, Any], folder: Path) -> None:
@@ -129,8 +134,12 @@ def _affine(detector: Detector, slope: float, bias: float, old_share: float, sha
     """Return temperature and bias of: old log-odds for equal classes, mended, then for the new share."""
     to_half = prior_shift(old_share, 0.5)
     new_bias = slope * (detector.bias + to_half) + bias + prior_shift(0.5, share)
-    limited = min(max(new_bias, -MAX_BIAS), MAX_BIAS)
-    return {"temperature": detector.temperature / slope, "bias": limited, "certain_logit": detector.certain_logit}
+    if abs(new_bias) > MAX_BIAS:
+        raise ScoreError(
+            f"with {share:.3g} as the share of fakes the log-odds of all answers would move by {new_bias:.0f}, a card holds at "
+            f"most {MAX_BIAS:g}: give a share less close to 0 or 1 (--prevalence), or begin with the detector as it was trained"
+        )
+    return {"temperature": detector.temperature / slope, "bias": new_bias, "certain_logit": detector.certain_logit}
 
 
 def _estimated(detector: Detector, sample: Sample, old_share: float) -> Interval:
@@ -161,7 +170,7 @@ def _fitted_on(sample: Sample) -> str:
 
 def _about(sample: Sample) -> dict[str, Any]:
     hashes = sorted({each[:16] for each in sample.pixel_hash})
-    about = {"data": sample.data, "n": int(sample.logit.size)}
+    about: dict[str, Any] = {"data": sample.data, "n": int(sample.logit.size), "left_out": dict(sample.left_out)}
     if sample.is_fake is not None:
         about |= {"n_real": int((~sample.is_fake).sum()), "n_fake": int(sample.is_fake.sum())}
     return about | {"pixel_hashes": hashes if len(hashes) <= MAX_HASHES else [], "n_distinct": len(hashes)}
@@ -240,13 +249,13 @@ def _false_alarms(card: Mapping[str, Any], sample: Sample | None) -> Interval | 
     return wilson(counts.fp, counts.fp + counts.tn)
 
 
-def _warnings(sample: Sample | None, slope: float, share: Interval) -> list[str]:
-    found = []
+def _warnings(sample: Sample | None, slope: float, share: Interval) -> tuple[str, ...]:
+    found = list(sample.caveats) if sample else []
     if sample is None or sample.is_fake is None:
         found.append("Only the share of fakes was changed; that these images are otherwise like the training images is assumed.")
         if sample is not None and (share.high or 1.0) - (share.low or 0.0) > 0.2:
             found.append(f"The sample is small for this: the share of fakes may lie anywhere from {_percent(share)}.")
-        return found
+        return tuple(found)
     n_real, n_fake = int((~sample.is_fake).sum()), int(sample.is_fake.sum())
     if min(n_real, n_fake) < ENOUGH:
         alarms = wilson(round(0.01 * n_real), n_real)
@@ -256,7 +265,7 @@ def _warnings(sample: Sample | None, slope: float, share: Interval) -> list[str]
         )
     if slope <= MIN_SLOPE:
         found.append("On these images the detector's answers say nothing, or the opposite: calibration cannot mend that.")
-    return found
+    return tuple(found)
 
 
 def _percent(interval: Interval) -> str:
