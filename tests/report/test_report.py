@@ -354,6 +354,10 @@ def test_the_page_needs_no_network_and_no_script(page):
 def test_the_page_fits_light_dark_phone_and_paper(page):
     for rule in ("prefers-color-scheme: dark", "@media print", "width=device-width", "max-width: 34rem"):
         assert rule in page
+    paper = page[page.index("@media print") :]
+    for rule in ("color-scheme: light", "tfoot { display: table-row-group; }", "figure svg { max-height: 20cm; }",
+                 "details::details-content { content-visibility: visible;", "tr, .waffle, .alarm"):  # fmt: skip
+        assert rule in paper
     drawings = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
     assert len(drawings) == 9
     for drawing in drawings:
