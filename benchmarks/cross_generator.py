@@ -10,11 +10,13 @@ whose JPEG form a detector was trained on are left out where its split is known.
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import record
+from ship import GENERATOR
 
 from fauxto.data.store import Store, load_data
 from fauxto.detector import Detector
@@ -25,7 +27,7 @@ from fauxto.report.generators import AS_IS, MIN_FAKES, AcrossGenerators, Row
 from fauxto.report.plots import png_of
 from fauxto.runs import write_whole
 
-OWN = "CIFAKE (Stable Diffusion 1.4)"
+OWN = GENERATOR  # of CIFAKE's fakes
 ENCODINGS = (AS_IS, "jpeg-75")
 NOTE = (
     f"Generators with fewer than {MIN_FAKES} images are marked and left out of mean and minimum. The sources named gulrajani_* "
@@ -68,12 +70,14 @@ def parsed() -> argparse.Namespace:
 
 
 def own_row(detector: Detector, store: Store, test: np.ndarray) -> Row:
-    """Return a detector on the official test part, as it is."""
+    """Return a detector on the official test part, as it is; the generator is starred where it was trained on these data."""
     fakes, reals = (
         answers(detector, Stored(store, test[is_chosen]), n_workers=n_cores())[AS_THEY_ARE]
         for is_chosen in (store.is_fake[test], ~store.is_fake[test])
     )
-    return row_of(detector, np.full(fakes.logit.size, OWN), fakes, reals)
+    row = row_of(detector, np.full(fakes.logit.size, OWN), fakes, reals)
+    is_known = record.split_of(detector, store) is not None
+    return replace(row, generators=tuple(replace(item, is_known=item.is_known or is_known) for item in row.generators))
 
 
 def others_row(detector: Detector, store: Store, photographs: np.ndarray, encode: str) -> Row:

@@ -1,7 +1,8 @@
 """Put a finished run's detector into the package: ``python benchmarks/ship.py --run best-0 --name cifake``.
 
-Of several --run it takes the one with the lowest validation loss. The card gains what the detector is for and not for, and what
-results/best.json measured of this very run, with the command that did.
+Of several --run it takes the one with the lowest validation loss. The card gains what the detector is for and not for, the
+generator of CIFAKE's fakes, which its folders don't name, and what results/best.json measured of this very run, with the command
+that did.
 """
 
 from __future__ import annotations
@@ -10,14 +11,17 @@ import argparse
 import csv
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import record
 
-from fauxto.checkpoint import MODEL, WEIGHTS, write_card
+from fauxto.checkpoint import LINES, MODEL, WEIGHTS, write_card
 from fauxto.detector import ASSETS, Detector
 
+# What made CIFAKE's fakes (Bird and Lotfi 2024, arXiv 2303.14126).
+GENERATOR = "Stable Diffusion 1.4"
 INTENDED = (
     "Images of 32x32 pixels such as CIFAKE's: photographs of CIFAR-10's ten kinds of objects against images that Stable "
     "Diffusion 1.4 made of them, both saved as JPEG; also after JPEG, WebP, mild blur, noise and resizing.",
@@ -63,7 +67,29 @@ def shipped_card(card: dict[str, Any], run: str, *, name: str) -> dict[str, Any]
     }
     about = {"intended_use": list(INTENDED), "not_for": list(NOT_FOR)}
     metrics = {**card["metrics"], "measured_by": measured["command"], **numbers}
-    return {**card, "name": name, **about, "metrics": metrics}
+    trained_on = with_generator(card["trained_on"], card["trained_on"]["store"])
+    return {**card, "name": name, **about, "trained_on": trained_on, "metrics": metrics}
+
+
+def with_generator(about: Mapping[str, Any], store: str) -> dict[str, Any]:
+    """Return what a card says of a training on CIFAKE, and of those that it took over from, with the fakes' generator.
+
+    Args:
+        about: The card's "trained_on".
+        store: CIFAKE's content key; a training on other data stays as it is.
+
+    Example:
+        >>> with_generator({"store": "a", "generators": [], "taught_by": {"trained_on": {"store": "b", "generators": []}}}, "a")
+        {'store': 'a', 'generators': ['Stable Diffusion 1.4'], 'taught_by': {'trained_on': {'store': 'b', 'generators': []}}}
+    """
+    named = dict(about)
+    if about.get("store") == store:
+        named["generators"] = sorted({*about.get("generators", ()), GENERATOR})
+    for line in LINES:
+        if line in about:
+            before = about[line]
+            named[line] = {**before, "trained_on": with_generator(before["trained_on"], store)}
+    return named
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import doctest
 import importlib
 import sys
@@ -76,6 +77,10 @@ def test_generators_meet_photographs_that_are_saved_alike(store: Store, run_fold
     test = np.flatnonzero(store.split == "test")
     (own,) = cross.own_row(detector, store, test).generators
     assert (own.generator, own.n) == (cross.OWN, store.is_fake[test].sum())
+    assert own.is_known, "it was trained on these data"
+    elsewhere = {**detector.card, "trained_on": {**detector.card["trained_on"], "store": "b", "pixels": "b"}}
+    (foreign,) = cross.own_row(dataclasses.replace(detector, card=elsewhere), store, test).generators
+    assert not foreign.is_known
 
 
 def test_photographs_that_were_trained_on_as_jpeg_are_left_out(store: Store, run_folder: Path, tmp_path: Path) -> None:

@@ -94,6 +94,93 @@ def test_a_matrix_with_photographs_of_other_data(
     assert "other" in out
 
 
+def with_points(folder: Path, **thresholds: float) -> Path:
+    """Write these operating points onto a detector's card."""
+    card, said = json.loads((folder / "card.json").read_text()), {"value": 0.5, "low": 0.25, "high": 0.75}
+    points = {name: {"threshold": at, "target_fpr": 0.01, "fpr": said, "tpr": said} for name, at in thresholds.items()}
+    (folder / "card.json").write_text(json.dumps(card | {"operating_points": points}))
+    return folder
+
+
+def test_an_operating_point_is_that_of_every_detector(
+    run: Run, run_folder: Path, other: Path, image_folder: Path, simulated_folder: Path, tmp_path: Path, write_report: mock.Mock
+) -> None:
+    first = with_points(Path(shutil.copytree(run_folder / "detector", tmp_path / "first")), fpr1=1.0)
+    words = (
+        "evaluate", first, "--data", simulated_folder, "--n-resamples", 100, "--by", "generator", "--reals", image_folder,
+        "--also", other, "--operating-point", "fpr1", "--out",
+    )  # fmt: skip
+    code, out, err = run(*words, tmp_path / "refused")
+    assert (code, out) == (2, "")
+    assert "other: this detector has no operating point 'fpr1'" in err
+    assert not (tmp_path / "refused").exists()
+    with_points(other, fpr1=0.0)
+    assert run(*words, tmp_path / "r")[0] == 0
+    rows = write_report.call_args.args[0].across.rows
+    assert [(row.threshold, row.generators[0].metrics["recall"].value) for row in rows] == [(1.0, 0.0), (0.0, 1.0)]
+
+
+@pytest.fixture
+def of_one_class(image_folder: Path, tmp_path: Path) -> Callable[[str], Path]:
+    """Data that hold one class only."""
+
+    def make(label: str) -> Path:
+        folder = tmp_path / f"only-{label}"
+        folder.mkdir()
+        sources = sorted((image_folder / "train" / label.upper()).iterdir())[:6]
+        lines = [f"{shutil.copy(source, folder / source.name).name},{label},{'a' * (label == 'fake')}" for source in sources]
+        (folder / "manifest.csv").write_text("\n".join(["path,label,generator", *lines]) + "\n")
+        return folder
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [("fake", "no photograph to measure generators against: give data"), ("real", "no fake image among these")],
+)
+def test_a_missing_class_ends_it_before_anything_is_scored(
+    run: Run,
+    run_folder: Path,
+    of_one_class: Callable[[str], Path],
+    tmp_path: Path,
+    label: str,
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    measure = mock.Mock(side_effect=AssertionError("this is slow, and in vain"))
+    monkeypatch.setattr("fauxto.evaluation.evaluate", measure)
+    folder = of_one_class(label)
+    words = ("evaluate", run_folder, "--data", folder, "--by", "generator", "--perturb", "jpeg-40", "--out", tmp_path / "r")
+    code, out, err = run(*words)
+    assert (code, out) == (5, "")
+    assert message in err
+    if label == "fake":
+        code, _, err = run(*words, "--reals", folder)
+        assert code == 5
+        assert "the data of --reals hold none: name others" in err
+    measure.assert_not_called()
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_share_of_fakes_where_a_class_is_missing(
+    run: Run, run_folder: Path, of_one_class: Callable[[str], Path], image_folder: Path, tmp_path: Path, write_report: mock.Mock
+) -> None:
+    words = ("evaluate", run_folder, "--data", of_one_class("fake"), "--n-resamples", 100, "--prevalence", 0.02)
+    code, out, _ = run(*words, "--out", tmp_path / "a")
+    assert code == 0
+    assert "at your share of 2 % fakes cannot be given: there is no photograph among these images" in " ".join(out.split())
+    code, out, _ = run(*words, "--out", tmp_path / "b", "--by", "generator", "--reals", image_folder)
+    report = write_report.call_args.args[0]
+    assert code == 0
+    assert "with 2 % fakes: of the images called fake, " in " ".join(out.split())
+    assert "cannot be given" not in out
+    (point,) = report.to_dict()["prevalence"]
+    (own,) = [item for item in point["shares"] if item["share"] == 0.02]
+    rate = report.across.rows[0].generators[0].metrics["false_alarm_rate"].value
+    assert own["false_alarms"]["value"] == pytest.approx(9800 * rate)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -237,6 +237,18 @@ def test_caveats_name_foreign_data_unsure_verdicts_and_broken_images(store):
     assert left_out == "1 unreadable images were left out."
 
 
+def test_images_that_calibrated_the_detector_are_counted(store):
+    def calibrated_on(hashes):
+        return FakeDetector({**card_of(store), "calibration": {"sample": {"pixel_hashes": hashes}}})
+
+    hashes = [store.pixel_hash[at].decode()[:16] for at in (2, 5, 40)]
+    for card_hashes, expected in ((hashes, 2), ([], None), (["0" * 16], 0)):
+        report = evaluate(calibrated_on(card_hashes), store, {"all": np.arange(10)}, n_resamples=2)
+        assert report.n_calibrating == expected
+        assert any("calibrated" in caveat for caveat in report.caveats) == (expected != 0)
+    assert evaluate(FakeDetector(card_of(store)), store, {"all": np.arange(10)}, n_resamples=2).n_calibrating == 0
+
+
 def test_the_official_split_always_has_two_columns(store):
     seen = store.pixel_hash.copy()
     test = np.flatnonzero(store.split == "test")

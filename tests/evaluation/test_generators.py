@@ -13,7 +13,7 @@ import pytest
 from fauxto import metrics
 from fauxto.detector import Detector
 from fauxto.errors import DataError
-from fauxto.evaluation.generators import Files, files_of, generators_of, measure_generators
+from fauxto.evaluation.generators import Files, both_classes, files_of, generators_of, measure_generators
 from fauxto.perturb import perturbed
 from fauxto.report.generators import MIN_FAKES, Against, Row
 
@@ -69,6 +69,15 @@ def test_photographs_of_other_data(named, detector, store):
         measure_generators([detector], named, fakes_only)
     with pytest.raises(DataError, match="there is no fake image"):
         measure_generators([detector], named, np.flatnonzero(~named.is_fake))
+
+
+def test_both_classes_by_hand(named, store):
+    fakes, reals = np.flatnonzero(named.is_fake)[:3], np.flatnonzero(~named.is_fake)[:2]
+    for found in (both_classes(named, np.append(reals, fakes)), both_classes(named, fakes, (store, np.append(fakes, reals)))):
+        np.testing.assert_array_equal(found[0], reals)
+        np.testing.assert_array_equal(found[1], fakes)
+    with pytest.raises(DataError, match="--reals hold none"):
+        both_classes(named, np.append(reals, fakes), (store, fakes))
 
 
 def against(name, n, auc):

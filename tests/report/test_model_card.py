@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 from pathlib import Path
 
 import pytest
 
+from fauxto.metrics import Confusion, Interval, wilson
+from fauxto.report.generators import AcrossGenerators, Against, Row
 from fauxto.report.model_card import MISSING, UNSAID, model_card, plain
-from fauxto.report.prevalence import picture_of, prevalence_context, prevalence_of, sentence
+from fauxto.report.prevalence import picture_of, prevalence_context, prevalence_of, sentence, why_none
 
 SPEC = importlib.util.spec_from_file_location("reports", Path(__file__).with_name("test_report.py"))
 assert SPEC is not None
@@ -58,9 +61,86 @@ def test_a_card_from_a_stranger_ends_no_report():
 def test_one_class_has_no_table_of_shares():
     report = reports.make_report(labels=[True] * 60)
     assert prevalence_of(report) == ()
-    assert prevalence_context(report) is None
+    assert prevalence_context(report) == {"why_none": why_none(report)}
     assert picture_of(report) == {}
-    assert f"{MISSING.capitalize()}: it takes photographs and fakes." in model_card(report)
+    assert report.to_dict()["prevalence_reason"] == why_none(report)
+    assert why_none(report).startswith("What a verdict is worth at other shares of fakes cannot be given: there is no photograph")
+    assert f"{MISSING.capitalize()}. {plain(why_none(report))}" in model_card(report)
+    photographs = reports.make_report(labels=[False] * 60, prevalence=0.02)
+    assert "at your share of 2 % fakes cannot be given: there is no fake image" in why_none(photographs)
+    assert "--reals" not in why_none(photographs), "photographs of other data would not help"
+    assert why_none(reports.make_report()) == ""
+
+
+def test_photographs_of_other_data_give_the_rate_of_false_alarms():
+    found = {"roc_auc": wilson(9, 10), "balanced_accuracy": wilson(7, 10), "unsure": wilson(0, 10)}
+    rows = [
+        Against(name, n, False, {**found, "recall": wilson(tp, n), "false_alarm_rate": wilson(4, 200)}, "", False)
+        for name, n, tp in (("a", 40, 30), ("b", 20, 15))
+    ]
+    across = AcrossGenerators((Row("small", (), 0.5, tuple(rows)),), "jpeg-75", 200, "photos", "")
+    report = reports.make_report(labels=[True] * 60, prevalence=0.02, across=across)
+    (point,) = prevalence_of(report)
+    assert (point.name, point.threshold, point.counts) == ("", 0.5, Confusion(tn=196, fp=4, fn=15, tp=45))
+    (own,) = [item for item in point.shares if item.share == 0.02]
+    assert own.ppv.value == pytest.approx(0.02 * 0.75 / (0.02 * 0.75 + 0.98 * 0.02))
+    assert own.false_alarms.value == pytest.approx(196)
+    assert why_none(report) == ""
+    said = prevalence_context(report)
+    assert said["source"] == "60 fakes (test) and 200 photographs of photos, all saved as jpeg-75 first"
+    assert said["source"] in said["figure"]["caption"]
+    assert "196 photographs are called fake" in said["own"][0]
+    assert plain(said["source"]) in model_card(report)
+
+
+def test_negative_predictive_value_stands_in_the_table():
+    report = reports.make_report()
+    card = model_card(report)
+    row = next(item for item in prevalence_of(report)[0].shares if item.share == 0.01)
+    line = next(line for line in card.splitlines() if line.startswith("| 1 % |"))
+    ppv, npv = (f"{100 * n.value:.2f} % ({100 * n.low:.2f}–{100 * n.high:.2f})" for n in (row.ppv, row.npv))
+    assert line.split(" | ")[1:3] == [ppv, npv]
+    assert "| of those called fake, fake | of those called real, real |" in card
+
+
+def test_what_the_detectors_card_says_it_is_for():
+    said = {"intended_use": ["Trying <b>it</b> out."], "not_for": ["Accusing anybody.", "Other sizes."]}
+    card = model_card(reports.make_report(card=reports.make_card() | said))
+    intended = card.split("## Intended use")[1].split("##")[0]
+    assert "What it is for:\n\n- Trying \\<b\\>it\\</b\\> out.\n" in intended
+    assert "What it is not for:\n\n- Accusing anybody.\n- Other sizes.\n" in intended
+    assert "as one sign among others" not in intended
+    for nothing in ({}, {"intended_use": 7, "not_for": "x"}):
+        usual = model_card(reports.make_report(card=reports.make_card() | nothing))
+        assert "as one sign among others" in usual
+        assert "- Decisions about people by itself." in usual
+
+
+def test_generators_have_a_table_with_mean_and_minimum():
+    def numbers(auc):
+        share = Interval(auc, auc - 0.05, auc + 0.05)
+        return dict.fromkeys(("roc_auc", "recall", "balanced_accuracy", "false_alarm_rate", "unsure"), share)
+
+    items = (
+        Against("be_gan", 150, True, numbers(0.9), "PNG", False),
+        Against("ddim", 99, False, numbers(0.1), "PNG", True),
+        Against("dcgan", 100, False, numbers(0.7), "PNG", False),
+    )
+    across = AcrossGenerators((Row("small", ("be_gan",), 0.5, items),), "as-is", 200, "photos", "JPEG")
+    card = model_card(reports.make_report(across=across))
+    assert "the same 200 photographs of photos, as their files have them" in card
+    assert "| be\\_gan\\* | 150 | 0.9000 (0.8500–0.9500) | 90.00 % (85.00–95.00) |" in card
+    assert "| ddim†‡ | 99 | 0.1000 (0.0500–0.1500) |" in card
+    assert "| **mean** over 2 generators | | 0.8000 | 80.00 % | 80.00 % |" in card
+    assert "| **minimum** over 2 generators | | 0.7000 (dcgan) | 70.00 % (dcgan) | 70.00 % (dcgan) |" in card
+    alone = dataclasses.replace(across, rows=(Row("small", (), 0.5, items[1:2]),))
+    assert "**mean**" not in model_card(reports.make_report(across=alone))
+    assert "in the table below" not in model_card(reports.make_report())
+
+
+def test_images_that_calibrated_the_detector_are_counted():
+    for n, words in ((0, "0"), (12, "12"), (None, "not known")):
+        assert f"Images measured here that calibrated it: {words}\n" in model_card(reports.make_report(n_calibrating=n))
 
 
 @pytest.mark.parametrize("evil", ["a](javascript:x)", "<img src=x>", "x\n# Fake heading", "a|b", "`code`", "**bold**"])

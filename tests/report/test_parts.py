@@ -53,13 +53,13 @@ def make_across(n_detectors=1, **changes):
     return dataclasses.replace(AcrossGenerators(rows, "jpeg-75", 1234, "cifake.tar", "JPEG", ("A caveat.",)), **changes)
 
 
-def page_of(robustness=None, across=None):
+def page_of(robustness=None, across=None, operating_point=""):
     loader = jinja2.PackageLoader("fauxto", "templates")
     jinja = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, loader=loader)
     macro = "{% macro figure_of(f) %}<figure>{{ f.svg }}<figcaption>{{ f.caption }}</figcaption></figure>{% endmacro %}"
     text = macro + '{% include "_generators.html" %}{% include "_robustness.html" %}'
     context = {"robust": robustness_context(robustness), "across": across_context(across)}
-    return jinja.from_string(text).render(report={"command": "fauxto evaluate x"}, **context)
+    return jinja.from_string(text).render(report={"command": "fauxto evaluate x", "operating_point": operating_point}, **context)
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +153,9 @@ def test_a_matrix_of_several_detectors():
     assert "Trained on one, tested on another" in page
     assert page.count("trained on: ddim; threshold 0.5") == 2
     assert "as their files have them" in page
+    assert "The threshold is the card's." in page
+    named = page_of(across=make_across(2), operating_point="fpr1")
+    assert "The threshold is every card's own for its operating point fpr1." in named
 
 
 def test_without_large_generators_there_is_no_mean():

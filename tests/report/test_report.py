@@ -306,6 +306,37 @@ def test_a_named_operating_point_stands_at_the_top(page_of):
     assert "p_fake ≥ 0.9 is called fake. It comes with the detector, as its operating point fpr1;" in text
 
 
+@pytest.mark.parametrize(
+    ("n", "said", "beside"),
+    [
+        (0, "no image of this report had a say in it, as far as its card tells.", "to which nothing is fitted."),
+        (12, "12 of the images of this report had a say in it", "some of which calibrated the detector."),
+        (None, "images of this report may have had a say in it", "some of which may have calibrated the detector."),
+    ],
+)
+def test_images_that_calibrated_the_detector_had_a_say(page_of, n, said, beside):
+    text = plain(page_of(make_report(n_calibrating=n)))
+    assert f"It comes with the detector; {said}" in text
+    assert f"was measured on the images of this report, {beside}" in text
+    assert ("nothing is fitted" in text) == ("no image of this report" in text) == (n == 0)
+    assert make_report(n_calibrating=n).to_dict()["n_calibrating"] == n
+
+
+def test_the_page_says_what_the_detector_is_for_and_not_for(page_of):
+    said = {"intended_use": ["Trying <b>it</b> out."], "not_for": ["Accusing anybody."]}
+    text = plain(page_of(make_report(card=make_card() | said)))
+    assert "What it is for Trying <b>it</b> out. What it is not for Accusing anybody. So says the detector's card." in text
+    for other in ({}, {"intended_use": [], "not_for": 7}):
+        assert "What it is" not in plain(page_of(make_report(card=make_card() | other)))
+
+
+def test_the_page_says_why_other_shares_of_fakes_cannot_be_given(page_of):
+    report = make_report(8, labels=[True] * 8, prevalence=0.02)
+    text = plain(page_of(report))
+    assert "at your share of 2 % fakes cannot be given: there is no photograph among these images" in text
+    assert "cannot be given: there is no" not in plain(page_of(make_report(prevalence=0.02)))
+
+
 def test_the_page_needs_no_network_and_no_script(page):
     tags = Tags(page).tags
     assert "script" not in {tag for tag, _ in tags}
@@ -323,6 +354,10 @@ def test_the_page_needs_no_network_and_no_script(page):
 def test_the_page_fits_light_dark_phone_and_paper(page):
     for rule in ("prefers-color-scheme: dark", "@media print", "width=device-width", "max-width: 34rem"):
         assert rule in page
+    paper = page[page.index("@media print") :]
+    for rule in ("color-scheme: light", "tfoot { display: table-row-group; }", "figure svg { max-height: 20cm; }",
+                 "details::details-content { content-visibility: visible;", "tr, .waffle, .alarm"):  # fmt: skip
+        assert rule in paper
     drawings = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
     assert len(drawings) == 9
     for drawing in drawings:

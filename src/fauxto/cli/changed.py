@@ -62,6 +62,18 @@ def check_words(perturb: Sequence[str], by: str, encode: str, reals: Path | None
     return perturbations(perturb) if perturb else ()
 
 
+def at_point(detector: Detector, name: str) -> Detector:
+    """Return a detector at one of its card's operating points; without a name, as it is.
+
+    Raises:
+        UsageError: Its card has none of this name.
+    """
+    try:
+        return detector.at(name) if name else detector
+    except UsageError as error:
+        raise UsageError(f"{detector.card.get('name', 'unnamed')}: {error}") from error
+
+
 def with_changes(
     report: Report, detector: Detector, store: Store, columns: Mapping[str, np.ndarray], names: Sequence[str], workers: int
 ) -> Report:
@@ -79,13 +91,18 @@ def with_changes(
 def photographs_for(
     detectors: Sequence[Detector], store: Store, columns: Mapping[str, np.ndarray], reals: tuple[str, Store] | None
 ) -> Photographs | None:
-    """Return which of other data's photographs may be used, None without such data; refuse what a detector may have seen.
+    """Return which of other data's photographs may be used, None without such data; refuse what cannot be measured.
 
     Raises:
-        DataError: One of the other detectors may have been trained on some of the images.
+        DataError: There is no fake image, or no photograph; or one of the other detectors may have been trained on some of
+            the images.
     """
+    from fauxto.evaluation.generators import both_classes
+
     home = None if reals is None else (*reals, _unseen_by(detectors[0], reals[1]))
-    sets = [(store, next(iter(columns.values()))), *([home[1:]] if home else [])]
+    members = next(iter(columns.values()))
+    both_classes(store, members, home[1:] if home else None)
+    sets = [(store, members), *([home[1:]] if home else [])]
     for detector in detectors[1:]:
         for where, at in sets:
             _check_unseen(detector, where, at)

@@ -16,6 +16,7 @@ from fauxto.cli.changed import (
     Reals,
     Seed,
     Workers,
+    at_point,
     check_words,
     photographs_for,
     print_changes,
@@ -77,9 +78,7 @@ def evaluate(
     from fauxto.report import write_report
 
     names = check_words(perturb or [], by, encode, reals, also or [])
-    loaded, others = Detector.load(detector), [Detector.load(other) for other in also or []]
-    if operating_point:
-        loaded = loaded.at(operating_point)
+    loaded, *others = [at_point(Detector.load(one), operating_point) for one in (detector, *(also or []))]
     require("matplotlib", "jinja2")
     store = opened(data, out=out, skip_broken=skip_broken)
     columns = columns_for(loaded.card, store)
@@ -107,7 +106,7 @@ def _print_numbers(report: Report) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    from fauxto.report.prevalence import prevalence_of, sentence
+    from fauxto.report.prevalence import prevalence_of, sentence, why_none
 
     console = Console()
     console.print(_table(report))
@@ -115,7 +114,8 @@ def _print_numbers(report: Report) -> None:
     if report.prevalence is not None:
         for point in prevalence_of(report):
             console.print(Text(printable(sentence(point, report))))
-    for line in (report.note, *report.caveats):
+    unsaid = why_none(report) if report.prevalence is not None else ""
+    for line in (unsaid, report.note, *report.caveats):
         if line:
             console.print(Text(printable(line[0].upper() + line[1:]), style="yellow"))
 

@@ -80,6 +80,7 @@ def evaluate(
         caveats=_caveats(detector.card, store, members, scores) + _broken_promises(measured[0]),
         level=level, n_resamples=n_resamples, seed=seed, command=command, prevalence=prevalence,
         date=date or datetime.now(timezone.utc).isoformat(timespec="seconds"), environment=environment_record(),
+        n_calibrating=n_calibrating(detector.card, store, members),
     )  # fmt: skip
 
 
@@ -224,20 +225,27 @@ def _caveats(card: Mapping[str, Any], store: Store, members: Positions, scores: 
     return tuple(found)
 
 
-def calibrated_here(card: Mapping[str, Any], store: Store, members: Positions) -> list[str]:
-    """Say how many of the measured images also calibrated the detector (``fauxto calibrate``), which flatters the numbers."""
+def n_calibrating(card: Mapping[str, Any], store: Store, members: Positions) -> int | None:
+    """Return how many of the images also calibrated the detector (``fauxto calibrate``); None where its card does not tell."""
     calibration = card.get("calibration")
     sample = calibration.get("sample") if isinstance(calibration, Mapping) else None
     hashes = sample.get("pixel_hashes") if isinstance(sample, Mapping) else None
     if not isinstance(hashes, list):
-        return []
+        return 0
     if not hashes:
+        return None
+    known = np.array([each.encode("ascii", "replace") for each in hashes if isinstance(each, str)], "S16")
+    return int(np.isin(store.pixel_hash[members].astype("S16"), known).sum())
+
+
+def calibrated_here(card: Mapping[str, Any], store: Store, members: Positions) -> list[str]:
+    """Say how many of the measured images also calibrated the detector (``fauxto calibrate``), which flatters the numbers."""
+    n_known = n_calibrating(card, store, members)
+    if n_known is None:
         return [
             "This detector was calibrated on more images than its card lists (fauxto calibrate): if they are among these, what "
             "is measured here is too good."
         ]
-    known = np.array([each.encode("ascii", "replace") for each in hashes if isinstance(each, str)], "S16")
-    n_known = int(np.isin(store.pixel_hash[members].astype("S16"), known).sum())
     if not n_known:
         return []
     return [

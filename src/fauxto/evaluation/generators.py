@@ -79,11 +79,8 @@ def measure_generators(
         DataError: There is no fake image, or no photograph.
         FauxtoError: See ``answering.answers``.
     """
-    home, places = reals or (store, members)
-    photographs, fakes = places[~home.is_fake[places]], members[store.is_fake[members]]
-    if not photographs.size or not fakes.size:
-        missing = "photograph" if fakes.size else "fake image"
-        raise DataError(f"there is no {missing} to measure generators against: give data that hold some, or name some as --reals")
+    home, _ = reals or (store, members)
+    photographs, fakes = both_classes(store, members, reals)
     names = np.array([name or UNKNOWN for name in store.generator[fakes].tolist()])
     real_files = files_of(home, photographs)
     files = {name: files_of(store, fakes[names == name]) for name in np.unique(names).tolist()}
@@ -99,6 +96,29 @@ def measure_generators(
         caveats=_caveats(rows, encode) + _trained_on(detectors, rows, sets, reals_from) + _calibrated_by(detectors, rows, sets),
         level=level,
     )  # fmt: skip
+
+
+def both_classes(
+    store: Store, members: np.ndarray, reals: tuple[Store, np.ndarray] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the photographs, as positions in the store of ``reals`` where it is given, and the fakes that are measured.
+
+    Args:
+        store: As for ``measure_generators``.
+        members: Likewise.
+        reals: Likewise.
+
+    Raises:
+        DataError: There is no photograph, or no fake image.
+    """
+    home, places = reals or (store, members)
+    photographs, fakes = places[~home.is_fake[places]], members[store.is_fake[members]]
+    if not fakes.size:
+        raise DataError("there is no fake image among these to measure by generator: give data that hold some")
+    if not photographs.size:
+        where = "the data of --reals hold none: name others" if reals else "give data that hold some, or name some as --reals"
+        raise DataError(f"there is no photograph to measure generators against: {where}")
+    return photographs, fakes
 
 
 def row_of(

@@ -137,6 +137,8 @@ class Report:
         prevalence: The user's own share of fakes, in [0, 1]; None where it was not given.
         robustness: The same images, changed on their way; None where that was not asked for.
         across: Generator by generator against the same photographs; likewise.
+        n_calibrating: Number of these images that also calibrated the detector (``fauxto calibrate``); None where it was
+            calibrated on more than its card lists.
     """
 
     detector: str
@@ -158,10 +160,11 @@ class Report:
     prevalence: float | None = None
     robustness: Robustness | None = None
     across: AcrossGenerators | None = None
+    n_calibrating: int | None = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return the numbers and their origin as plain values, ready for JSON; the images' scores are left to the CSV."""
-        from fauxto.report.prevalence import prevalence_of  # it draws reports, and so knows this module
+        from fauxto.report.prevalence import prevalence_of, why_none  # it draws reports, and so knows this module
 
         return {
             "detector": self.detector,
@@ -173,9 +176,11 @@ class Report:
             "intervals": {"level": self.level, "method": METHODS} | {"n_resamples": self.n_resamples, "seed": self.seed},
             "columns": [_column_dict(column) for column in self.columns],
             "prevalence": [point.to_dict() for point in prevalence_of(self)],
+            "prevalence_reason": why_none(self),
             "robustness": self.robustness.to_dict() if self.robustness else None,
             "across_generators": self.across.to_dict() if self.across else None,
             "caveats": list(self.caveats),
+            "n_calibrating": self.n_calibrating,
             "mistakes": [{"path": m.path, "label": m.label, "p_fake": m.p_fake} for m in self.mistakes],
             "command": self.command,
             "date": self.date,

@@ -7,7 +7,7 @@ import io
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from fauxto.metrics import Interval
+from fauxto.metrics import Confusion, Interval
 
 AS_IS = "as-is"
 MIN_FAKES = 100  # there a share's 95 % interval is up to 19 points wide
@@ -74,6 +74,18 @@ class Row:
         values = [float(item.metrics[name].value or 0.0) for item in counted]
         worst = min(range(len(values)), key=values.__getitem__)
         return sum(values) / len(values), values[worst], counted[worst].generator
+
+    def counts(self, n_real: int) -> Confusion:
+        """Return how often each answer was given to all generators' images and to the photographs, of which there are n_real.
+
+        Example:
+            >>> rates = {"recall": Interval(0.5), "false_alarm_rate": Interval(0.1)}
+            >>> Row("d", (), 0.5, (Against("a", 4, False, rates, "", False), Against("b", 2, False, rates, "", False))).counts(10)
+            Confusion(tn=9, fp=1, fn=3, tp=3)
+        """
+        tp = sum(round((item.metrics["recall"].value or 0.0) * item.n) for item in self.generators)
+        fp = round((self.generators[0].metrics["false_alarm_rate"].value or 0.0) * n_real)
+        return Confusion(n_real - fp, fp, sum(item.n for item in self.generators) - tp, tp)
 
     @property
     def n_counted(self) -> int:

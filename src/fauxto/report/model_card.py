@@ -7,12 +7,15 @@ from typing import Any
 
 from fauxto.metrics import Interval
 from fauxto.report.contents import Column, Report
-from fauxto.report.prevalence import percent, prevalence_of
+from fauxto.report.generators import AS_IS, MIN_FAKES, AcrossGenerators, Row
+from fauxto.report.prevalence import percent, prevalence_of, source_of, why_none
 from fauxto.report.tables import METRICS, text
 from fauxto.verdicts import MEASURED_ON, short
 
 MISSING = "not measured"
 UNSAID = "not stated on the detector's card"
+# Heading -> key on the detector's card: lists of sentences.
+PURPOSES = {"What it is for": "intended_use", "What it is not for": "not_for"}
 _ESCAPED = str.maketrans({character: f"\\{character}" for character in "\\`*_{}[]<>#|!~&$"})
 
 
@@ -48,12 +51,31 @@ def plain(value: object) -> str:
     return " ".join(str(value).split()).translate(_ESCAPED)
 
 
+def said_of(card: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    """Return a list of sentences on a card; none where it has no such list.
+
+    Example:
+        >>> said_of({"not_for": ["Accusing anybody."]}, "not_for"), said_of({"not_for": 7}, "not_for")
+        (('Accusing anybody.',), ())
+    """
+    said = card.get(key)
+    return tuple(map(str, said)) if isinstance(said, list) else ()
+
+
 _ETHICS = (
     "- A verdict is a probability about pixels. It is no proof, and no ground by itself to accuse a person.",
     "- False alarms hit people who made a photograph. How many there are at your share of fakes stands above.",
     "- Groups of people, places and cameras were not told apart: whether some bear more errors is not measured.",
     "- Publishing a detector helps those who want to pass it.",
 )
+# Where the detector's card says nothing of its own.
+_USUALLY = {
+    "intended_use": ("Telling photographs from AI-generated images of the kind it was trained on, as one sign among others.",),
+    "not_for": (
+        "Other sizes; other generators, unless measured below; edited photographs.",
+        "Decisions about people by itself.",
+    ),
+}
 _CAVEATS = (
     "- Images by generators that are not named above can pass unnoticed.",
     "- The intervals speak of other images of the same kind, not of another training run.",
@@ -85,12 +107,10 @@ def _input(spec: Mapping[str, Any]) -> str:
 def _intended(report: Report) -> list[str]:
     scope = _mapping(report.card.get("scope"))
     sides = f"{float(scope['min_side']):g} to {float(scope['max_side']):g} pixels a side" if "max_side" in scope else UNSAID
-    return [
-        "Telling photographs from AI-generated images of the kind it was trained on, as one sign among others.",
-        "",
-        *_facts({"Sizes": sides, "Unsure outside of": ", ".join(_rules(scope)) or UNSAID}),
-        "- Not for: other sizes; other generators, unless measured below; edited photographs; decisions about people by itself.",
-    ]
+    lines = []
+    for title, key in PURPOSES.items():
+        lines += [f"{title}:", "", *(f"- {plain(line)}" for line in said_of(report.card, key) or _USUALLY[key]), ""]
+    return [*lines, *_facts({"Sizes": sides, "Unsure outside of": ", ".join(_rules(scope)) or UNSAID})]
 
 
 def _rules(scope: Mapping[str, Any]) -> list[str]:
@@ -102,13 +122,51 @@ def _rules(scope: Mapping[str, Any]) -> list[str]:
 def _factors(report: Report) -> list[str]:
     head = report.columns[0]
     generators = "; ".join(f"{row.generator} ({row.n:,} images): {_number(row.found, '%')} found" for row in head.generators)
-    return _facts(
-        {
-            "Generators, at the threshold": generators or MISSING,
-            "Changes on the way (JPEG, resizing, blur and others)": _changes(report),
-            "Cameras, subjects, people": MISSING,
-        }
-    )
+    facts = {
+        "Generators, at the threshold": generators or MISSING,
+        "Changes on the way (JPEG, resizing, blur and others)": _changes(report),
+        "Cameras, subjects, people": MISSING,
+    }
+    if report.across is None:
+        return _facts(facts)
+    return [*_facts({**facts, "Generators, at the threshold": "in the table below"}), "", *_across(report.across)]
+
+
+def _across(across: AcrossGenerators) -> list[str]:
+    """Return the table of generators against the same photographs, for the report's own detector."""
+    own = across.rows[0]
+    how = "as their files have them" if across.encode == AS_IS else f"all saved as {across.encode} first"
+    alarms = own.generators[0].metrics["false_alarm_rate"]
+    lines = [
+        f"Every generator's images against the same {across.n_real:,} photographs of {plain(across.reals)}, {plain(how)}; of the "
+        f"photographs {_number(alarms, '%')} are called fake:",
+        "",
+        f"| generator | images | {' | '.join(label for _, label, _ in _ACROSS)} |",
+        f"|---|---{'|---' * len(_ACROSS)}|",
+    ]
+    for item in own.generators:
+        marks = "\\*" * item.is_known + "†" * item.is_small + "‡" * item.is_unlike
+        cells = [_number(item.metrics[name], unit) for name, _, unit in _ACROSS]
+        lines.append(f"| {plain(item.generator)}{marks} | {item.n:,} | {' | '.join(cells)} |")
+    return [*lines, *_overall(own), "", _MARKS]
+
+
+def _overall(own: Row) -> list[str]:
+    """Return the lines of mean and minimum; none where no generator has enough images."""
+    if not own.n_counted:
+        return []
+    found = [(own.overall(name), unit) for name, _, unit in _ACROSS]
+    means = [_number(Interval(mean), unit) for (mean, _, _), unit in found]
+    least = [f"{_number(Interval(low), unit)} ({plain(whose)})" for (_, low, whose), unit in found]
+    names = f"over {own.n_counted} generators"
+    return [f"| **mean** {names} | | {' | '.join(means)} |", f"| **minimum** {names} | | {' | '.join(least)} |"]
+
+
+_ACROSS = (("roc_auc", "ROC AUC", ""), ("recall", "fakes found", "%"), ("balanced_accuracy", "balanced accuracy", "%"))
+_MARKS = (
+    f"\\* the card names it among the generators of the training. † fewer than {MIN_FAKES} images: left out of mean and minimum. "
+    "‡ its files were saved otherwise than the photographs'. Mean and minimum have no interval."
+)
 
 
 def _changes(report: Report) -> str:
@@ -167,6 +225,7 @@ def _calibration(report: Report) -> list[str]:
     facts = {
         "Method": made.get("method", UNSAID),
         "Fitted on": made.get("fitted_on", UNSAID),
+        "Images measured here that calibrated it": "not known" if report.n_calibrating is None else report.n_calibrating,
         "Share of fakes that p_fake stands for": percent(float(made["prevalence"])) if "prevalence" in made else UNSAID,
         "Calibration error here": _number(report.columns[0].metrics.get("expected_calibration_error"), "%"),
         "Unsure": unsure,
@@ -193,17 +252,18 @@ def _points(report: Report) -> list[str]:
 def _prevalence(report: Report) -> list[str]:
     points = prevalence_of(report)
     if not points:
-        return [f"{MISSING.capitalize()}: it takes photographs and fakes."]
-    lines = []
+        return [f"{MISSING.capitalize()}. {plain(why_none(report))}"]
+    lines = [f"From the error rates on {plain(source_of(report))}.", ""]
     for point in points:
         lines += [
             f"At {plain(point.name or 'the threshold')}, p\\_fake ≥ {point.threshold:.4g}:",
             "",
-            "| share of fakes | of those called fake, fake | false accusations in 10,000 | fakes missed in 10,000 |",
-            "|---|---|---|---|",
+            "| share of fakes | of those called fake, fake | of those called real, real | false accusations in 10,000 "
+            "| fakes missed in 10,000 |",
+            "|---|---|---|---|---|",
         ]
         for row in point.shares:
-            cells = _number(row.ppv, "%"), _number(row.false_alarms, "n"), _number(row.missed, "n")
+            cells = [_number(row.ppv, "%"), _number(row.npv, "%"), _number(row.false_alarms, "n"), _number(row.missed, "n")]
             lines.append(f"| {percent(row.share)} | {' | '.join(cells)} |")
         lines.append("")
     return lines[:-1]

@@ -11,6 +11,7 @@ from PIL import Image
 
 from fauxto.metrics import Interval
 from fauxto.report.contents import Column, Mistake, Report
+from fauxto.report.model_card import PURPOSES, said_of
 from fauxto.report.parts import across_context, robustness_context
 from fauxto.report.plots import PLOTS, to_svg
 from fauxto.report.prevalence import prevalence_context
@@ -66,10 +67,21 @@ def _context(report: Report) -> dict[str, Any]:
         "scope": report.card.get("scope", {}),
         "found": [(column.name, [(row, text(row.found, "%")) for row in column.generators]) for column in report.columns],
         "packages": report.environment.get("packages", {}),
+        "had_a_say": _had_a_say(report.n_calibrating),
+        "purposes": {title: said_of(report.card, key) for title, key in PURPOSES.items()},
         "prevalence": prevalence_context(report),
         "robust": robustness_context(report.robustness),
         "across": across_context(report.across),
     }
+
+
+def _had_a_say(n_calibrating: int | None) -> str:
+    """Say what the images of the report had to do with its threshold."""
+    if n_calibrating is None:
+        return "images of this report may have had a say in it, since more calibrated the detector than its card lists"
+    if n_calibrating:
+        return f"{n_calibrating:,} of the images of this report had a say in it, since they also calibrated the detector"
+    return "no image of this report had a say in it, as far as its card tells"
 
 
 def _headline(accuracy: Interval, level: float) -> dict[str, str]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from fauxto.metrics import AtShare, Confusion, Interval, at_share, confusion
 from fauxto.metrics.prevalence import SHARES
+from fauxto.report.generators import AS_IS
 from fauxto.report.plots import Palette, png_of, svg_of
 from fauxto.report.tables import text
 from fauxto.verdicts import points_of
@@ -33,7 +34,8 @@ class PointShares:
     Attributes:
         name: Of the operating point; empty for the report's own threshold.
         threshold: An image is called fake when ``p_fake >= threshold``.
-        counts: What it did on the images of the report's headline column.
+        counts: What it did on the images of the report's headline column, or of its part on generators where that has
+            photographs of other data.
         shares: One entry per share of fakes.
     """
 
@@ -48,33 +50,79 @@ class PointShares:
 
 
 def prevalence_of(report: Report) -> tuple[PointShares, ...]:
-    """Return the report's threshold and the card's points at the usual shares and the user's; none where a class is missing."""
-    head = report.columns[0]
-    if not head.n_real or not head.n_fake:
-        return ()
-    is_fake, p_fake = report.scores.is_fake[head.members], report.scores.p_fake[head.members]
+    """Return the report's threshold and the card's points at the usual shares and the user's.
+
+    Where the headline column lacks a class, the report's own threshold alone, by the photographs that its part on generators
+    has of other data; none without such a part, for which ``why_none`` has the words.
+    """
     shares = sorted({*SHARES, *([report.prevalence] if report.prevalence is not None else [])})
-    named = {name: float(point["threshold"]) for name, point in points_of(report.card).items() if name != report.operating_point}
     found = []
-    for name, threshold in {report.operating_point: report.threshold, **named}.items():
-        counts = confusion(is_fake, p_fake, threshold=threshold)
+    for name, threshold, counts in _counts(report):
         rows = tuple(at_share(counts, share, level=report.level) for share in shares)
         found.append(PointShares(name, threshold, counts, rows))
     return tuple(found)
 
 
-def prevalence_context(report: Report) -> dict[str, Any] | None:
-    """Return what the template needs; None where a class is missing."""
+def why_none(report: Report) -> str:
+    """Return why there is nothing to say of other shares of fakes, and what to do; empty where there is.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> report = SimpleNamespace(columns=[SimpleNamespace(n_real=0, n_fake=5)], across=None, prevalence=None)
+        >>> why_none(report).partition(":")[0]
+        'What a verdict is worth at other shares of fakes cannot be given'
+    """
+    head = report.columns[0]
+    if (head.n_real and head.n_fake) or report.across is not None:
+        return ""
+    where = "other shares of fakes" if report.prevalence is None else f"your share of {percent(report.prevalence)} fakes"
+    missing, rate, other = (
+        ("photograph", "false alarms", ", or with --by generator those of other data as --reals")
+        if head.n_fake
+        else ("fake image", "fakes found", "")
+    )
+    return (
+        f"What a verdict is worth at {where} cannot be given: there is no {missing} among these images, so that their share of "
+        f"{rate} is not known. Give data that hold some{other}."
+    )
+
+
+def source_of(report: Report) -> str:
+    """Return in words on which images the error rates were measured."""
+    head, across = report.columns[0], report.across
+    if (head.n_real and head.n_fake) or across is None:
+        return f"{head.n:,} images ({head.n_real:,} real, {head.n_fake:,} fake; {head.name})"
+    how = "" if across.encode == AS_IS else f", all saved as {across.encode} first"
+    return f"{head.n_fake:,} fakes ({head.name}) and {across.n_real:,} photographs of {across.reals}{how}"
+
+
+def _counts(report: Report) -> list[tuple[str, float, Confusion]]:
+    """Return name, threshold and counts of everything that has both error rates."""
+    head = report.columns[0]
+    if head.n_real and head.n_fake:
+        is_fake, p_fake = report.scores.is_fake[head.members], report.scores.p_fake[head.members]
+        points = {name: float(at["threshold"]) for name, at in points_of(report.card).items() if name != report.operating_point}
+        thresholds = {report.operating_point: report.threshold, **points}
+        return [(name, at, confusion(is_fake, p_fake, threshold=at)) for name, at in thresholds.items()]
+    if report.across is None:
+        return []
+    own = report.across.rows[0]
+    return [(report.operating_point, own.threshold, own.counts(report.across.n_real))]
+
+
+def prevalence_context(report: Report) -> dict[str, Any]:
+    """Return what the template needs; where a class is missing, why there is nothing."""
     points = prevalence_of(report)
     if not points:
-        return None
-    head = report.columns[0]
+        return {"why_none": why_none(report)}
     level = f"{100 * report.level:g} %"
     caption = (
         f"Of the images called fake, the share that is fake, over the share of fakes among all. From the error rates on "
-        f"{head.n:,} images ({head.n_real:,} real, {head.n_fake:,} fake; {head.name}); bands: {level} intervals (Donner and Zou)."
+        f"{source_of(report)}; bands: {level} intervals (Donner and Zou)."
     )
     return {
+        "why_none": "",
+        "source": source_of(report),
         "level": level,
         "points": [{"title": title(point), "rows": [_row(item, report.prevalence) for item in point.shares]} for point in points],
         "figure": _figure(points, report, caption),

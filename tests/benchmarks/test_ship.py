@@ -1,0 +1,83 @@
+"""benchmarks/ship.py: what a shipped card says that its run's does not."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from fauxto.checkpoint import CARD, MODEL, trainings, write_card
+from fauxto.detector import Detector
+from fauxto.evaluation.answering import Answers
+from fauxto.evaluation.generators import UNKNOWN, row_of
+
+ROOT = Path(__file__).parents[2]
+
+
+def module(name: str) -> ModuleType:
+    """Import a file of benchmarks/ as it imports its neighbours when it is run."""
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path.remove(str(ROOT / "benchmarks"))
+
+
+record, ship = module("record"), module("ship")
+
+
+def test_examples_in_docstrings() -> None:
+    assert doctest.testmod(ship).attempted > 0
+    assert doctest.testmod(ship).failed == 0
+
+
+def test_a_shipped_card_names_generator_purpose_and_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(record, "RESULTS", tmp_path)
+    clean = {"test": {"accuracy": {"value": 0.9, "low": 0.8, "high": 0.95}, "n": 7}}
+    runs = {"best-1": {"model_sha256": "abc"}}
+    (tmp_path / "best.json").write_text(json.dumps({"runs": runs, "clean": {"best-1": clean}, "command": "python b.py"}))
+    card = {"name": "run", "sha256": {MODEL: "abc"}, "metrics": {"validation": 1}, "trained_on": {"store": "s", "generators": []}}
+    shipped = ship.shipped_card(card, "best-1", name="cifake")
+    assert shipped["trained_on"]["generators"] == [ship.GENERATOR]
+    assert (shipped["name"], shipped["not_for"]) == ("cifake", list(ship.NOT_FOR))
+    assert shipped["metrics"] == {"validation": 1, "measured_by": "python b.py", "test": {"accuracy": 0.9}}
+    assert card["trained_on"] == {"store": "s", "generators": []}
+    with pytest.raises(SystemExit, match="not measured with"):
+        ship.shipped_card({**card, "sha256": {MODEL: "other"}}, "best-1", name="cifake")
+
+
+def test_generators_that_a_card_names_stay() -> None:
+    about = {"store": "s", "generators": ["dcgan"], "begun_from": {"name": "x", "trained_on": {"store": "s"}}}
+    named = ship.with_generator(about, "s")
+    assert [each["generators"] for each in trainings({"trained_on": named})] == [[ship.GENERATOR, "dcgan"], [ship.GENERATOR]]
+    assert named["begun_from"]["name"] == "x"
+
+
+def test_the_bundled_card_is_as_ship_would_write_it(tmp_path: Path) -> None:
+    detector = Detector.load("cifake")
+    card = detector.card
+    assert card["trained_on"] == ship.with_generator(card["trained_on"], card["trained_on"]["store"])
+    assert all(about["generators"] == [ship.GENERATOR] for about in trainings(card))
+    for name in card["sha256"]:
+        (tmp_path / name).write_bytes((detector.folder / name).read_bytes())
+    write_card(tmp_path, card)
+    assert (tmp_path / CARD).read_bytes() == (detector.folder / CARD).read_bytes()
+
+
+def test_fakes_are_starred_by_their_own_name_only() -> None:
+    detector = Detector.load("cifake")
+    p_fake = np.array([0.1, 0.9, 0.9, 0.1])
+    said = Answers(p_fake, p_fake, p_fake >= 0.5, np.full(4, ""), np.where(p_fake >= 0.5, "fake", "real"))
+    names = np.array([ship.GENERATOR, ship.GENERATOR, UNKNOWN, "Stable Diffusion 2"])
+    found = row_of(detector, names, said, said).generators
+    assert {item.generator: item.is_known for item in found} == {
+        ship.GENERATOR: True,
+        UNKNOWN: False,
+        "Stable Diffusion 2": False,
+    }
