@@ -1,6 +1,6 @@
 """Write the tables of docs/detector.md from benchmarks/results/: ``python benchmarks/detector_page.py``.
 
-Reads best.json, best.csv, unseen.csv, throughput.json and fast_preset.json; measures nothing.
+Reads best.json, best.csv, unseen.csv, leave_one_out_by_source.csv, throughput.json and fast_preset.json; measures nothing.
 """
 
 from __future__ import annotations
@@ -62,6 +62,19 @@ def unseen() -> str:
     return "\n".join(lines)
 
 
+def left_out() -> str:
+    """Return what other sources' images, joined to the training, do for the images of a source that was left out."""
+    trainings = ("as it is", "CIFAKE alone", "others joined")
+    rows = table_rows("leave_one_out_by_source")
+    found = {(row["generator"], row["training"]): row for row in rows}
+    lines = ["| | source | images | AUC: as it is | CIFAKE alone | others joined | CIFAKE's accuracy then |", "|---" * 7 + "|"]
+    for name in dict.fromkeys(row["generator"] for row in rows if row["generator"]):
+        own = [found[name, training] for training in trainings]
+        cells = " | ".join(f"{float(row['auc']):.2f} [{float(row['auc_low']):.2f}, {float(row['auc_high']):.2f}]" for row in own)
+        lines.append(f"| {name} | {own[0]['source']} | {own[0]['n']} | {cells} | {percent(own[-1]['test_accuracy'])} |")
+    return "\n".join(lines)
+
+
 def speed() -> str:
     """Return images per second, and the minutes of preset fast."""
     answers, fast = result("throughput"), result("fast_preset")
@@ -119,6 +132,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "bars": bars,
     "perturbations": perturbations,
     "unseen": unseen,
+    "left-out": left_out,
     "speed": speed,
 }
 
