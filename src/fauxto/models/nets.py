@@ -108,8 +108,10 @@ class EvidenceNet(nn.Module):
         return self._evidence(images, None)
 
     def _evidence(self, images: torch.Tensor, route: torch.Tensor | None) -> torch.Tensor:
-        hidden = self.stage2(self.stage1(self.stem(images, route), route), route)
-        return _through(self.head, hidden, route).squeeze(1)
+        hidden = images
+        for part in (self.stem, self.stage1, self.stage2, self.head):
+            hidden = _through(part, hidden, route)
+        return hidden.squeeze(1)
 
 
 class RoutedNet(EvidenceNet):

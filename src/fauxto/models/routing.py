@@ -55,7 +55,7 @@ def _block_dct(images: torch.Tensor) -> torch.Tensor:
     weights = torch.tensor((0.299, 0.587, 0.114), device=images.device).view(1, 3, 1, 1)
     luminance = 127.5 * (images * weights).sum(1) - 0.5  # 0 is level 128
     rows, columns = (side // BLOCK for side in luminance.shape[1:])
-    blocks = luminance[:, : rows * BLOCK, : columns * BLOCK].reshape(-1, rows, BLOCK, columns, BLOCK)
+    blocks = luminance[:, : rows * BLOCK, : columns * BLOCK].reshape(images.shape[0], rows, BLOCK, columns, BLOCK)
     at = torch.arange(BLOCK, dtype=torch.float32, device=images.device)
     basis = math.sqrt(2 / BLOCK) * torch.cos((2 * at + 1) * at[:, None] * math.pi / (2 * BLOCK))
     basis = torch.cat([basis[:1] / math.sqrt(2), basis[1:]])
