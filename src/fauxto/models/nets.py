@@ -9,7 +9,7 @@ from typing import Any
 
 from fauxto.config import nearest
 from fauxto.errors import ConfigError, missing_extra
-from fauxto.models.routing import RoutedConvolution, RoutedHead, RoutedNorm, frozen, is_on_grid
+from fauxto.models.routing import Route, RoutedConvolution, RoutedHead, RoutedNorm, frozen, is_on_grid
 
 try:
     import torch
@@ -107,7 +107,7 @@ class EvidenceNet(nn.Module):
         """Return the map (n, h / 4, w / 4), rounded up, whose mean is the logit."""
         return self._evidence(images, None)
 
-    def _evidence(self, images: torch.Tensor, route: torch.Tensor | None) -> torch.Tensor:
+    def _evidence(self, images: torch.Tensor, route: Route | None) -> torch.Tensor:
         hidden = images
         for part in (self.stem, self.stage1, self.stage2, self.head):
             hidden = _through(part, hidden, route)
@@ -139,16 +139,14 @@ class RoutedNet(EvidenceNet):
         _replaced(self, nn.BatchNorm2d, RoutedNorm)
         _replaced(self.stage2, nn.Conv2d, partial(RoutedConvolution, rank=rank))
         self.head = RoutedHead(self.head)
-        for name, weight in self.named_parameters():
-            weight.requires_grad_("on_grid" in name or "down" in name or "up." in name)
 
     def evidence(self, images: torch.Tensor) -> torch.Tensor:
         """Return the map (n, h / 4, w / 4), rounded up, whose mean is the logit."""
         route = is_on_grid(images)
         if not self.training:
             return self._evidence(images, route)
-        order = torch.argsort(~route, stable=True)  # those of one kind lie side by side
-        return self._evidence(images[order], route[order])[torch.argsort(order)]
+        order = torch.argsort(~route, stable=True)  # those on the grid come first
+        return self._evidence(images[order], int(route.sum()))[torch.argsort(order)]
 
 
 class _Chain(nn.Sequential):
@@ -156,7 +154,7 @@ class _Chain(nn.Sequential):
 
     takes_route = True
 
-    def forward(self, hidden: torch.Tensor, route: torch.Tensor | None = None) -> torch.Tensor:
+    def forward(self, hidden: torch.Tensor, route: Route | None = None) -> torch.Tensor:
         for part in self:
             hidden = _through(part, hidden, route)
         return hidden
@@ -174,12 +172,12 @@ class _Residual(nn.Module):
         self.norm: nn.Module = nn.BatchNorm2d(channels)
         nn.init.zeros_(self.norm.weight)
 
-    def forward(self, hidden: torch.Tensor, route: torch.Tensor | None = None) -> torch.Tensor:
+    def forward(self, hidden: torch.Tensor, route: Route | None = None) -> torch.Tensor:
         inner = _through(self.second, self.first(hidden, route), route)
         return nn.functional.relu(hidden + _through(self.norm, inner, route))
 
 
-def _through(part: nn.Module, hidden: torch.Tensor, route: torch.Tensor | None) -> torch.Tensor:
+def _through(part: nn.Module, hidden: torch.Tensor, route: Route | None) -> torch.Tensor:
     return part(hidden, route) if getattr(part, "takes_route", False) else part(hidden)  # type: ignore[no-any-return]
 
 

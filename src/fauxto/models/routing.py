@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from fauxto.errors import missing_extra
 
@@ -15,6 +15,8 @@ except ImportError as error:
     raise missing_extra("train", error.name or "torch") from error
 
 Module = TypeVar("Module", bound="nn.Module")
+# Bool, shape (n,): which images are on the grid; or where these come first, as in training, how many they are.
+Route: TypeAlias = "torch.Tensor | int"
 
 # The luminance table of the JPEG standard (ITU-T T.81, annex K), which libjpeg's quality 75 halves, rounding up.
 _LUMINANCE = (
@@ -74,20 +76,15 @@ class RoutedNorm(nn.Module):
 
     def __init__(self, norm: nn.BatchNorm2d) -> None:
         super().__init__()
-        self.on_grid, self.off_grid = copy.deepcopy(norm), frozen(norm)
+        self.on_grid, self.off_grid = _learning_copy(norm), frozen(norm)
 
-    def forward(self, hidden: torch.Tensor, route: torch.Tensor) -> torch.Tensor:
-        """Return (n, channels, h, w) normalised.
-
-        Args:
-            hidden: Of the same shape.
-            route: Bool, shape (n,): which images are on the grid. In training they come first.
-        """
-        (scale, shift), (other_scale, other_shift) = _affine(self.on_grid), _affine(self.off_grid)
-        if self.training:
-            n = int(route.sum())
-            others = (hidden[n:] * other_scale + other_shift).to(hidden.dtype)
-            return torch.cat([_normalised(self.on_grid, hidden[:n]), others])
+    def forward(self, hidden: torch.Tensor, route: Route) -> torch.Tensor:
+        """Return (n, channels, h, w) normalised."""
+        other_scale, other_shift = _affine(self.off_grid)
+        if isinstance(route, int):
+            others = (hidden[route:] * other_scale + other_shift).to(hidden.dtype)
+            return torch.cat([_normalised(self.on_grid, hidden[:route]), others])
+        scale, shift = _affine(self.on_grid)
         chosen = route.view(-1, 1, 1, 1)
         return hidden * torch.where(chosen, scale, other_scale) + torch.where(chosen, shift, other_shift)
 
@@ -110,15 +107,14 @@ class RoutedConvolution(nn.Module):
         nn.init.kaiming_normal_(self.down.weight)
         nn.init.zeros_(self.up.weight)
 
-    def forward(self, hidden: torch.Tensor, route: torch.Tensor) -> torch.Tensor:
-        """Return (n, channels, h, w) convolved, as ``RoutedNorm`` takes it."""
-        if not self.training:
+    def forward(self, hidden: torch.Tensor, route: Route) -> torch.Tensor:
+        """Return (n, channels, h, w) convolved."""
+        if not isinstance(route, int):
             return self.base(hidden) + route.view(-1, 1, 1, 1) * self.up(self.down(hidden))  # type: ignore[no-any-return]
-        n = int(route.sum())
         added = torch.einsum("or,rihw->oihw", self.up.weight[:, :, 0, 0], self.down.weight)
         kernel = (self.base.weight + added).contiguous(memory_format=torch.channels_last)
-        on_grid = nn.functional.conv2d(hidden[:n], kernel, None, self.base.stride, self.base.padding)
-        return torch.cat([on_grid, self.base(hidden[n:])])
+        on_grid = nn.functional.conv2d(hidden[:route], kernel, None, self.base.stride, self.base.padding)
+        return torch.cat([on_grid, self.base(hidden[route:])])
 
 
 class RoutedHead(nn.Module):
@@ -128,16 +124,22 @@ class RoutedHead(nn.Module):
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
-        self.on_grid, self.off_grid = copy.deepcopy(layer), frozen(layer)
+        self.on_grid, self.off_grid = _learning_copy(layer), frozen(layer)
 
-    def forward(self, hidden: torch.Tensor, route: torch.Tensor) -> torch.Tensor:
+    def forward(self, hidden: torch.Tensor, route: Route) -> torch.Tensor:
         """Return what each image's own layer makes of it."""
+        if isinstance(route, int):
+            return torch.cat([self.on_grid(hidden[:route]), self.off_grid(hidden[route:])])
         return torch.where(route.view(-1, 1, 1, 1), self.on_grid(hidden), self.off_grid(hidden))
 
 
 def frozen(module: Module) -> Module:
     """Return a module whose weights no optimizer moves any more."""
     return module.requires_grad_(False)
+
+
+def _learning_copy(module: Module) -> Module:
+    return copy.deepcopy(module).requires_grad_(True)
 
 
 def _normalised(norm: nn.BatchNorm2d, hidden: torch.Tensor) -> torch.Tensor:
