@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 from pathlib import Path
 
 import hypothesis
@@ -13,6 +15,7 @@ from PIL import Image
 from fauxto.config import preset
 from fauxto.data.sources import open_source
 from fauxto.data.store import Store, open_store
+from fauxto.detector import Detector
 
 # The same examples each time, on slow machines too: a red suite then always means a change.
 hypothesis.settings.register_profile("fauxto", derandomize=True, deadline=None)
@@ -75,3 +78,14 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep tests away from the user's cache; real data keep the shared one, since decoding them takes a while."""
     if not REAL_DATA:
         monkeypatch.setenv("FAUXTO_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def judging(tmp_path: Path) -> Path:
+    """The bundled detector without its statistics, so that the generated images are not unfamiliar to it."""
+    folder = tmp_path / "judging"
+    shutil.copytree(Detector.load().folder, folder)
+    card = json.loads((folder / "card.json").read_text())
+    del card["scope"]["statistics"]
+    (folder / "card.json").write_text(json.dumps(card))
+    return folder

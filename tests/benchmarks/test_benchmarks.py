@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import doctest
-import importlib
 import json
 import sys
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,17 +20,10 @@ from fauxto.evaluation.answering import Answers
 from fauxto.perturb import STANDARD, perturbed
 from fauxto.vocabulary import Prediction
 
+from .conftest import module
+
 ROOT = Path(__file__).parents[2]
 WITH_EXAMPLES = ("record", "peers", "best_detector", "fast_preset")
-
-
-def module(name: str) -> ModuleType:
-    """Import a file of benchmarks/ as it imports its neighbours when it is run."""
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    try:
-        return importlib.import_module(name)
-    finally:
-        sys.path.remove(str(ROOT / "benchmarks"))
 
 
 record, peers, best, fast, unseen, twins = (

@@ -5,10 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import doctest
-import importlib
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -19,17 +16,7 @@ from fauxto.metrics import Interval
 from fauxto.perturb import perturbed
 from fauxto.report.generators import Against, Row
 
-ROOT = Path(__file__).parents[2]
-
-
-def module(name: str) -> ModuleType:
-    """Import a file of benchmarks/ as it imports its neighbours when it is run."""
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    try:
-        return importlib.import_module(name)
-    finally:
-        sys.path.remove(str(ROOT / "benchmarks"))
-
+from .conftest import module
 
 record, timing, cross, page = (module(name) for name in ("record", "robustness_time", "cross_generator", "evaluate_page"))
 

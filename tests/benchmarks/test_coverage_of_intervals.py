@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import math
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,10 +10,9 @@ import pytest
 from fauxto import metrics
 from fauxto.metrics import Interval
 
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "benchmarks"))
-coverage = importlib.import_module("coverage_of_intervals")
-sys.path.remove(str(ROOT / "benchmarks"))
+from .conftest import module
+
+coverage = module("coverage_of_intervals")
 
 
 @pytest.mark.parametrize("share", [0.5, 0.1])

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 
 from fauxto.config import preset
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-try:
-    design_search = importlib.import_module("design_search")
-finally:
-    sys.path.pop(0)
+from .conftest import module
+
+design_search = module("design_search")
 
 
 @pytest.mark.parametrize("name", design_search.VARIANTS)

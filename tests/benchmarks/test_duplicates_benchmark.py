@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-try:
-    bench = importlib.import_module("audit_duplicates")
-finally:
-    sys.path.pop(0)
+from .conftest import module
+
+bench = module("audit_duplicates")
 
 
 def test_pairs_are_judged_by_hand():

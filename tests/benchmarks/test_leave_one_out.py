@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib
 import io
 import json
 import sys
@@ -11,7 +10,7 @@ import tarfile
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -27,17 +26,9 @@ from fauxto.perturb import perturbed
 from fauxto.preprocess import PreprocessSpec
 from fauxto.training import finish, logs, train
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+from .conftest import module
+
 SOURCE = {"began": "one", "dcgan": "one", "ddpm": "two"}
-
-
-def module(name: str) -> ModuleType:
-    """Import a file of benchmarks/ as it imports its neighbours when it is run."""
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        return importlib.import_module(name)
-    finally:
-        sys.path.remove(str(BENCHMARKS))
 
 
 study = module("leave_one_out")

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import doctest
-import importlib
 import json
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -17,17 +14,7 @@ from fauxto.detector import Detector
 from fauxto.evaluation.answering import Answers
 from fauxto.evaluation.generators import UNKNOWN, row_of
 
-ROOT = Path(__file__).parents[2]
-
-
-def module(name: str) -> ModuleType:
-    """Import a file of benchmarks/ as it imports its neighbours when it is run."""
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    try:
-        return importlib.import_module(name)
-    finally:
-        sys.path.remove(str(ROOT / "benchmarks"))
-
+from .conftest import module
 
 record, ship = module("record"), module("ship")
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from fauxto import Detector
 from fauxto.cli import main
 
 Run = Callable[..., tuple[int, str, str]]
@@ -39,17 +37,6 @@ def images(image_folder: Path) -> tuple[Path, Path]:
     """A real and a fake image."""
     real, fake = (next(iter(sorted((image_folder / "test" / name).iterdir()))) for name in ("REAL", "FAKE"))
     return real, fake
-
-
-@pytest.fixture
-def judging(tmp_path: Path) -> Path:
-    """The bundled detector without its statistics, so that the generated images are not unfamiliar to it."""
-    folder = tmp_path / "judging"
-    shutil.copytree(Detector.load().folder, folder)
-    card = json.loads((folder / "card.json").read_text())
-    del card["scope"]["statistics"]
-    (folder / "card.json").write_text(json.dumps(card))
-    return folder
 
 
 @pytest.fixture
