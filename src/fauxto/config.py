@@ -45,6 +45,10 @@ class TrainConfig:
         crop_share: Share of the epochs in which it sees cut-outs.
         recode: JPEG quality at which every image is saved before the network sees it, later too; 0 leaves images as they are.
         recode_from: An image that this would change by less (``preprocess.PreprocessSpec``) stays as it is.
+        recode_share: Share of training images that are so saved; below 1, the finished detector sees images as they are, and has
+            learned both.
+        main_share: Share of a batch's photographs and of its fakes that come from the main data, where guests joined them.
+        left_out: Families of the guests' fakes that validate and do not train.
         mirrored: Whether the finished detector, where its answer is not certain, asks about the mirror image too and answers with
             the mean.
         perturb_share: Share of training images that are compressed, blurred, resized and so on (``fauxto.perturb``).
@@ -64,7 +68,7 @@ class TrainConfig:
         0.0005
     """
 
-    model: Literal["resnet18", "evidence", "routed"] = "resnet18"
+    model: Literal["resnet18", "evidence", "routed", "general"] = "resnet18"
     stem: Literal["imagenet", "cifar"] = "imagenet"
     split: Literal["official", "notebook"] = "official"
     subset: float = bounded(1.0, low=0, high=1, above_low=True)
@@ -86,6 +90,9 @@ class TrainConfig:
     crop_share: float = bounded(0.5, low=0, high=1)
     recode: int = bounded(0, low=0, high=100)
     recode_from: float = bounded(0.0, low=0, high=255)
+    recode_share: float = bounded(1.0, low=0, high=1)
+    main_share: float = bounded(0.5, low=0, high=1)
+    left_out: tuple[str, ...] = ()
     mirrored: bool = False
     perturb_share: float = bounded(0.0, low=0, high=1)
     max_epochs: int = bounded(30, low=1, high=100_000)
@@ -105,8 +112,8 @@ class TrainConfig:
             object.__setattr__(self, key, value)
         if self.model != "resnet18" and self.stem != "imagenet":
             raise ConfigError(f"stem = {self.stem!r} belongs to model 'resnet18', not to {self.model!r}: leave it out")
-        if self.model == "routed" and (self.crop or self.shift):
-            raise ConfigError("model 'routed' looks for the codec's grid, which cutting and moving lose: set crop and shift to 0")
+        if self.model in ("routed", "general") and (self.crop or self.shift):
+            raise ConfigError(f"model {self.model!r} looks for the codec's grid, which cutting and moving lose: set crop and shift to 0")
 
     @property
     def drawn_by(self) -> int:
@@ -129,6 +136,9 @@ PRESETS: dict[str, dict[str, Any]] = {
     # Goes on from a finished run of "best" (--init).
     "routed": _FAST | _SEEN | {"model": "routed", "max_epochs": 4, "patience": 4, "perturb_share": 0.15}
     | {"crop": 0, "learning_rate": 0.01, "warmup_share": 0.1},
+    # Goes on from a finished run of "routed" (--init), with guests (--forge, --generators).
+    "general": _FAST | {"model": "general", "max_epochs": 2, "patience": 2, "crop": 0, "batch_size": 192, "label_smoothing": 0.0}
+    | {"recode": 75, "recode_from": 4.0, "recode_share": 0.5, "perturb_share": 0.2, "main_share": 0.3, "mirrored": True},
 }  # fmt: skip
 
 

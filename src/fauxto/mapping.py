@@ -146,7 +146,7 @@ def _as_float(key: str, value: int) -> float:
 
 
 def _checked_items(key: str, value: Any, item_hint: Any) -> tuple[Any, ...]:
-    if not isinstance(value, (list, tuple)) or not value:
+    if not isinstance(value, (list, tuple)):
         raise ConfigError(f"{key} must be a list of {_type_name(item_hint)}, got {value!r}")
     return tuple(_checked(key, item, item_hint, {}) for item in value)
 

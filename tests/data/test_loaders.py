@@ -11,14 +11,15 @@ from fauxto.config import TrainConfig
 from fauxto.data.loaders import augmented, cropped, flipped, n_steps, network_input, shifted, squares, train_batches
 from fauxto.data.sources import open_source
 from fauxto.data.store import open_store
-from fauxto.preprocess import PreprocessSpec, fit_square, to_network_input
+from fauxto.models.factory import preprocess_spec
+from fauxto.preprocess import PreprocessSpec, fit_square, recoded, to_network_input
 
 SPEC = PreprocessSpec()
 
 
 def epoch_of(store, positions, **changes):
     about = {"epoch": 0} | {
-        key: changes.pop(key) for key in ("epoch", "first_step", "rank", "world_size", "n_workers") if key in changes
+        key: changes.pop(key) for key in ("epoch", "weight", "first_step", "rank", "world_size", "n_workers") if key in changes
     }
     return list(train_batches(store, positions, SPEC, TrainConfig(**{"batch_size": 8} | changes), **about))
 
@@ -264,3 +265,37 @@ def test_images_of_several_sizes_become_the_networks(tmp_path):
 
 def test_images_of_one_other_size_are_resized_too(store, positions):
     assert network_input(store, positions[:2], PreprocessSpec(size=16)).shape == (2, 3, 16, 16)
+
+
+# ---------------------------------------------------------------- some images more often, some as JPEG
+
+
+def test_weighted_epochs_draw_each_image_as_often_as_it_is_wanted(store, positions):
+    weight = np.where(np.arange(len(positions)) < 3, 5.0, 0.0)
+    drawn = np.concatenate(
+        [batch[2] for epoch in range(20) for batch in epoch_of(store, positions, epoch=epoch, weight=weight)]
+    )
+    assert len(drawn) == 20 * (len(positions) // 8 * 8 + (len(positions) % 8 if len(positions) % 8 > 1 else 0))
+    assert set(drawn.tolist()) == set(positions[:3].tolist())
+    counts = np.bincount(np.searchsorted(positions[:3], drawn))
+    assert np.abs(counts / len(drawn) - 1 / 3).max() < 4 * np.sqrt(2 / 9 / len(drawn)), "beyond four standard deviations"
+
+
+def test_weighted_epochs_go_on_anywhere_too(store, positions):
+    weight = np.arange(1.0, len(positions) + 1)
+    whole = epoch_of(store, positions, epoch=2, weight=weight)
+    rest = epoch_of(store, positions, epoch=2, weight=weight, first_step=2)
+    for ours, theirs in zip(whole[2:], rest, strict=True):
+        assert torch.equal(ours[0], theirs[0])
+
+
+def test_a_share_of_the_images_is_saved_as_jpeg_and_the_others_stay(store, positions):
+    images = np.concatenate([squares(store, positions, SPEC)] * 10)
+    config = TrainConfig(horizontal_flip=0, recode=75, recode_share=0.3)
+    assert preprocess_spec(config).recode == 0, "the finished detector sees images as they are"
+    found = augmented(images, preprocess_spec(config), config, np.random.default_rng(0))
+    saved = recoded(images, PreprocessSpec(recode=75))
+    changes = (saved != images).any(axis=(1, 2, 3))
+    is_saved = (found == saved).all(axis=(1, 2, 3))
+    assert ((found == images).all(axis=(1, 2, 3)) | is_saved).all()
+    assert abs(is_saved[changes].mean() - 0.3) < 4 * 0.46 / np.sqrt(changes.sum())

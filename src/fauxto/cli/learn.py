@@ -36,6 +36,13 @@ def train(
     teacher: Annotated[
         str | None, typer.Option(help="Detector whose answers are mixed into the labels: folder, run or name.")
     ] = None,
+    forge: Annotated[
+        Path | None, typer.Option(help="Data that 'fauxto forge' wrote: they train and validate beside --data.")
+    ] = None,
+    generators: Annotated[Path | None, typer.Option(help="Images of other generators, likewise.")] = None,
+    leave_out: Annotated[
+        list[str] | None, typer.Option(help="Family of those generators that validates instead of training; repeatable.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the interrupted run in --out.")] = False,
     skip_broken: SkipBroken = False,
 ) -> None:
@@ -49,11 +56,13 @@ def train(
       fauxto train --data cifake.tar.xz --out runs/fast --preset fast
       fauxto train --data photos --out runs/quick --subset 0.25 --set patience=2
       fauxto train --data mine --out runs/mine --preset best --init cifake --learning-rate 0.005
+      fauxto train --data cifake.tar.xz --forge forged --generators generators32.tar --leave-out gan --out runs/general
     """
     options = {
         "split": split, "stem": stem, "subset": subset, "limit": limit, "max_epochs": max_epochs,
         "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed, "device": device,
     }  # fmt: skip
+    options |= {"left_out": tuple(leave_out) if leave_out else None}
     given = {key: value for key, value in options.items() if value is not None} | _parsed(changes or [])
     if resume and config is None and (out / "config.toml").is_file():
         config = out / "config.toml"
@@ -65,7 +74,11 @@ def train(
     from fauxto.training import leave_processes
     from fauxto.training import train as train_detector
 
-    folder = train_detector(store, resolved, out, init=init, teacher=teacher, resume=resume, name=name, note=note_of(store))
+    named = {"forge": forge, "generators": generators}
+    guests = {name: opened(path, out=out, skip_broken=skip_broken) for name, path in named.items() if path is not None}
+    folder = train_detector(
+        store, resolved, out, init=init, teacher=teacher, guests=guests, resume=resume, name=name, note=note_of(store)
+    )
     leave_processes()
     typer.echo(folder)
 

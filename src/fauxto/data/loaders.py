@@ -39,6 +39,7 @@ def train_batches(
     config: TrainConfig,
     *,
     epoch: int,
+    weight: np.ndarray | None = None,
     first_step: int = 0,
     rank: int = 0,
     world_size: int = 1,
@@ -52,6 +53,8 @@ def train_batches(
         spec: What the network's input must be.
         config: Batch size per process, augmentation and seed.
         epoch: Counted from 0; with ``config.seed``, decides order and augmentation.
+        weight: How often each of the positions is wanted, up to a factor, (n,): an epoch then draws as many images as there are,
+            with replacement. None takes each once.
         first_step: Where an interrupted epoch goes on.
         rank: This process's number.
         world_size: How many processes share the epoch.
@@ -61,7 +64,8 @@ def train_batches(
         Images float32 (n, 3, size, size), smaller while only cut-outs are shown, labels float32 (n,), 1 = fake,
         and the images' positions in the store, (n,).
     """
-    order = np.random.default_rng([config.seed, epoch]).permutation(positions)
+    shuffled = np.random.default_rng([config.seed, epoch])
+    order = shuffled.permutation(positions) if weight is None else _drawn(positions, weight, shuffled)
     together = config.batch_size * world_size
 
     def batch(step: int) -> tuple[torch.Tensor, torch.Tensor, Positions]:
@@ -84,10 +88,23 @@ def augmented(images: np.ndarray, spec: PreprocessSpec, config: TrainConfig, rng
     images = flipped(images, rng.random(len(images)) < config.horizontal_flip)
     if config.perturb_share:
         images = training_perturbed(images, rng, share=config.perturb_share)
-    images = recoded(images, spec)
+    images = _partly_recoded(images, config, rng) if config.recode_share < 1 else recoded(images, spec)
     if config.shift:
         images = shifted(images, rng.integers(-config.shift, config.shift + 1, (len(images), 2)))
     return images
+
+
+def _partly_recoded(images: np.ndarray, config: TrainConfig, rng: np.random.Generator) -> np.ndarray:
+    """The finished detector will see images as they are: what the codec leaves of an image must be no sign of its class."""
+    chosen = rng.random(len(images)) < config.recode_share
+    saved = recoded(images[chosen], PreprocessSpec(recode=config.recode, recode_from=config.recode_from))
+    images = images.copy()
+    images[chosen] = saved
+    return images
+
+
+def _drawn(positions: Positions, weight: np.ndarray, rng: np.random.Generator) -> Positions:
+    return rng.choice(positions, len(positions), p=weight / weight.sum())
 
 
 def network_input(store: Store, positions: Positions, spec: PreprocessSpec) -> np.ndarray:

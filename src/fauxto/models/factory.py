@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fauxto.config import TrainConfig, nearest
 from fauxto.errors import ConfigError
 from fauxto.models import nets
+from fauxto.models.general import GeneralNet
 from fauxto.preprocess import PreprocessSpec
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ MODELS: dict[str, Blueprint] = {
     ),
 }
 MODELS["routed"] = replace(MODELS["evidence"], build=nets.RoutedNet)
+MODELS["general"] = replace(MODELS["evidence"], build=GeneralNet, map_layers=("known.stage2", "known.stage1", "known.stem"))
 
 
 def blueprint(name: str) -> Blueprint:
@@ -75,14 +77,14 @@ def options(config: TrainConfig) -> dict[str, Any]:
 
 
 def preprocess_spec(config: TrainConfig) -> PreprocessSpec:
-    """Return what a configuration's network sees of an image.
+    """Return what a configuration's finished detector shows its network of an image.
 
     Example:
-        >>> preprocess_spec(TrainConfig(recode=75)).recode
-        75
+        >>> preprocess_spec(TrainConfig(recode=75)).recode, preprocess_spec(TrainConfig(recode=75, recode_share=0.5)).recode
+        (75, 0)
     """
-    seen = {key: getattr(config, key) for key in ("recode", "recode_from", "mirrored")}
-    return replace(blueprint(config.model).preprocess, **seen)
+    keys = ("recode", "recode_from", "mirrored") if config.recode_share == 1 else ("mirrored",)
+    return replace(blueprint(config.model).preprocess, **{key: getattr(config, key) for key in keys})
 
 
 def build(name: str, **options: Any) -> nn.Module:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from fauxto.errors import DataError, missing_extra
@@ -15,12 +16,14 @@ except ImportError as error:
     raise missing_extra("train", error.name or "torch") from error
 
 from fauxto.config import TrainConfig
+from fauxto.data.joined import joined
 from fauxto.data.loaders import n_steps
 from fauxto.data.splits import Split, make_split
 from fauxto.data.store import Store
 from fauxto.models import factory
+from fauxto.models.general import GeneralNet
 from fauxto.training.beginning import ancestor, first_network
-from fauxto.training.finish import write_detector
+from fauxto.training.finish import validation_photographs, write_detector
 from fauxto.training.folder import open_run
 from fauxto.training.logs import EpochBar
 from fauxto.training.loop import Loop
@@ -39,6 +42,7 @@ def train(
     *,
     init: str | Path | None = None,
     teacher: str | Path | None = None,
+    guests: Mapping[str, Store] | None = None,
     resume: bool = False,
     shown: bool = True,
     name: str = "",
@@ -52,6 +56,7 @@ def train(
         folder: Run folder; new, or with ``resume`` the one of an interrupted run.
         init: Detector whose weights training begins with, as ``Detector.load`` takes it; None begins with random ones.
         teacher: Detector whose answers are mixed into the labels, as ``Detector.load`` takes it.
+        guests: More data for training and validation, by name (``data.joined``).
         resume: Go on where an interrupted run was; on the CPU the result is bit-identical to an uninterrupted run.
         shown: Show progress on stderr.
         name: The detector's name on its card; the folder's name by default.
@@ -69,6 +74,9 @@ def train(
         DataError: The split cannot be made, or there are too few images.
         DiskFullError: There was no room; the last good checkpoint stays.
     """
+    data = joined(store, guests, config) if guests else None
+    if data is not None:
+        store, config = data.store, replace(config, split="official")
     split = make_split(store, config)
     found = {"begun_from": ancestor(init, store, split), "taught_by": ancestor(teacher, store, split)}
     ancestors = {line: about for line, about in found.items() if about}
@@ -78,6 +86,8 @@ def train(
     on_first(fabric, lambda: open_run(fabric, folder, store, split, config, ancestors=ancestors, resume=resume))
     loop = _loop(fabric, network, store, split, config, folder, shown=shown)
     loop.ancestors = ancestors
+    if data is not None:
+        loop.weight, loop.parts = data.weight[split.train], data.parts
     position = load_state(folder, loop.kept(), loop.optimizer.optimizer) if resume else Position()
     if teacher is not None and not position.is_done:
         loop.teacher = teacher_answers(teacher, store, split.train, loop.bar).to(fabric.device)
@@ -120,6 +130,8 @@ def fit(
 
 def _finish(loop: Loop, position: Position, *, name: str, note: str) -> Path:
     """Calibrate on the validation part and write the detector, on the first process."""
+    if isinstance(loop.answering, GeneralNet):
+        loop.answering.eval().level(validation_photographs(loop).to(loop.fabric.device))
     logits = loop.logits(loop.split.validation, exact=True)
     folder = loop.folder / "detector"
     on_first(loop.fabric, lambda: write_detector(loop, position, logits, folder, name=name, note=note))

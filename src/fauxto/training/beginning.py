@@ -16,28 +16,34 @@ from fauxto.data.store import Store
 from fauxto.detector import Detector
 from fauxto.errors import ConfigError, DetectorError, UsageError
 from fauxto.models import factory, nets
+from fauxto.models.general import GeneralNet
 from fauxto.networks import load_network
 from fauxto.runs import sha256_of
 
+_GROWN_FROM = {"routed": "evidence", "general": "routed"}  # a model -> what it goes on from
 _SPLIT = ("split", "subset", "limit", "validation_share", "test_share")  # the keys that decide it
 _TOLD = ("store", "note", "generators", "config", "best_epoch", "n_train", "pixels", "test_part", *LINES)
 
 
 def first_network(config: TrainConfig, init: str | Path | None) -> nn.Module:
-    """Return the network that training begins with: a new one, or with ``init`` that detector's; "evidence" becomes "routed".
+    """Return the network that training begins with: a new one, or with ``init`` that detector's; "evidence" may become
+    "routed", and "routed" "general".
 
     Raises:
         DetectorError: There is no such detector, or it is damaged.
         UsageError: It holds another kind of network than the configuration asks for.
     """
     if init is None:
-        if config.model == "routed":
-            raise UsageError("model 'routed' goes on from a trained detector with model 'evidence': name it with --init")
+        if config.model in _GROWN_FROM:
+            before = _GROWN_FROM[config.model]
+            raise UsageError(f"model {config.model!r} goes on from a trained detector with model {before!r}: name it with --init")
         return factory.build(config.model, **factory.options(config))
     network, card = load_network(Detector.load(init).folder)
     wanted = {"name": config.model, **factory.options(config)}
     if (card["model"]["name"], config.model) == ("evidence", "routed"):
         return nets.RoutedNet(network)  # type: ignore[arg-type]
+    if (card["model"]["name"], config.model) == ("routed", "general"):
+        return GeneralNet(network, temperature=Detector.load(init).temperature)  # type: ignore[arg-type]
     if card["model"] != wanted:
         raise UsageError(f"{init} holds the network {card['model']}, the configuration asks for {wanted}: give the same for both")
     return network

@@ -65,7 +65,7 @@ def _trained_on(loop: Loop, position: Position, note: str) -> dict[str, Any]:
         "generators": sorted({store.records[at].generator for at in split.train} - {""}),
         "best_epoch": position.best_epoch,
         "config": configs.to_dict(loop.config),
-    } | loop.ancestors
+    } | ({"parts": dict(loop.parts)} if loop.parts else {}) | loop.ancestors
 
 
 def _with_notes_before(note: str, ancestors: dict[str, Any]) -> str:
@@ -108,12 +108,13 @@ def _statistics(loop: Loop) -> dict[str, Any]:
     parts = loop.split.train, loop.split.validation
     if loop.spec.size < MIN_SIZE or min(map(len, parts)) < NEEDED:
         return {}
-    train, validation = (squares(loop.store, _sampled(part, loop.config.seed), loop.spec) for part in parts)
+    train, validation = (squares(loop.store, sampled(part, loop.config.seed), loop.spec) for part in parts)
     perturbed = loop.config.perturb_share > 0
     return {"statistics": fit_statistics(train, validation, perturbed=perturbed, seed=loop.config.seed)}
 
 
-def _sampled(positions: Positions, seed: int) -> Positions:
+def sampled(positions: Positions, seed: int) -> Positions:
+    """Return at most ``N_SAMPLED`` of the positions, drawn without replacement and sorted."""
     if len(positions) <= N_SAMPLED:
         return positions
     return np.sort(np.random.default_rng(seed).choice(positions, N_SAMPLED, replace=False))

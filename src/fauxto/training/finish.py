@@ -9,13 +9,23 @@ import numpy as np
 import torch
 
 from fauxto.checkpoint import MODEL, WEIGHTS, save_tensors, write_card
+from fauxto.data.loaders import squares
 from fauxto.export import export_onnx
+from fauxto.preprocess import PreprocessSpec, normalised, recoded
 from fauxto.runs import sweep_parts
-from fauxto.training.card import make_card
+from fauxto.training.card import make_card, sampled
 
 if TYPE_CHECKING:
     from fauxto.training.loop import Loop
     from fauxto.training.state import Position
+
+
+def validation_photographs(loop: Loop) -> torch.Tensor:
+    """Return validation photographs as they are and as JPEG of the configured quality: float32, (n, 3, size, size)."""
+    reals = loop.split.validation[~loop.store.is_fake[loop.split.validation]]
+    images = squares(loop.store, sampled(reals, loop.config.seed), loop.spec)
+    saved = recoded(images, PreprocessSpec(recode=loop.config.recode, recode_from=loop.config.recode_from))
+    return torch.from_numpy(normalised(np.concatenate([images, saved]), loop.spec))
 
 
 def write_detector(loop: Loop, position: Position, logits: np.ndarray, folder: Path, *, name: str, note: str) -> None:

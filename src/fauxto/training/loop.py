@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -43,6 +43,8 @@ class Loop:
         averaged: The moving average of the weights, which then answers in the network's place; None without.
         folder: The run folder.
         on_epoch: Called after each epoch; what it raises ends the run.
+        weight: How often each training image is wanted (``data.loaders.train_batches``); None takes each once an epoch.
+        parts: Content key of each data set where guests joined, as the card will name them; empty without.
         teacher: A teacher's answers for the store's images, (n,), on the device (``training.teacher``); None without one.
         ancestors: What the card says of the detectors that this one comes from (``training.beginning``).
         keeps_weights: Whether the run can be resumed and ends in a detector; a tuning trial does neither and writes no weights.
@@ -59,6 +61,8 @@ class Loop:
     folder: Path
     bar: logs.EpochBar
     on_epoch: Callable[[Position], None] | None = None
+    weight: np.ndarray | None = None
+    parts: Mapping[str, str] = field(default_factory=dict)
     teacher: torch.Tensor | None = None
     ancestors: dict[str, Any] = field(default_factory=dict)
     keeps_weights: bool = True
@@ -95,7 +99,7 @@ class Loop:
         config, fabric = self.config, self.fabric
         total = n_steps(len(self.split.train), batch_size=config.batch_size, world_size=fabric.world_size)
         batches = train_batches(
-            self.store, self.split.train, self.spec, config, epoch=position.epoch, first_step=position.step,
+            self.store, self.split.train, self.spec, config, epoch=position.epoch, weight=self.weight, first_step=position.step,
             rank=fabric.global_rank, world_size=fabric.world_size, n_workers=n_loader_threads(fabric),
         )  # fmt: skip
         self.model.train()

@@ -1,0 +1,153 @@
+"""One data set out of several: a main one, and guests such as forged images or those of other generators."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from fauxto.config import TrainConfig
+from fauxto.data.splits import clusters, draw, make_split
+from fauxto.data.store import Store
+from fauxto.errors import ConfigError
+
+VERSION = 1
+OWN = "own"  # the family of fakes whose generator nobody named
+_COLUMNS = ("path", "label", "generator", "group", "split", "height", "width", "pixel_hash", "file_format", "file_bytes")
+
+
+@dataclass(frozen=True, eq=False)
+class Joined:
+    """Several data sets as one.
+
+    Attributes:
+        store: In memory; its column ``split`` says what each image is there for, so that it is trained with split "official".
+        weight: float64, (n,): how often a batch wants each image, so that its halves are photographs and fakes and that
+            data sets, families in them and generators in these get their share however many images they have.
+        parts: Content key of each data set, by its name; the main one's is "".
+    """
+
+    store: Store
+    weight: np.ndarray
+    parts: Mapping[str, str]
+
+
+def family_of(generator: str) -> str:
+    """Return a generator's family: what stands before the first slash of its name.
+
+    Example:
+        >>> family_of("autoencoder/kl-f4-nearest"), family_of("ddim_alokia"), family_of("")
+        ('autoencoder', 'ddim_alokia', 'own')
+    """
+    return generator.partition("/")[0] or OWN
+
+
+def joined(main: Store, guests: Mapping[str, Store], config: TrainConfig) -> Joined:
+    """Join guests to a data set for training.
+
+    The main data are divided as the configuration says. Of a guest's images, those of a family in ``left_out`` validate, and so
+    do photographs whose group is held out; all others train. Where a guest's group is the path of one of the main data's images,
+    both show one picture, and stay on one side. What would stand on both sides is left out.
+
+    Args:
+        main: The data set that keeps its own test part.
+        guests: Name of each, which goes before its images' paths, and its store.
+        config: Split, ``validation_share``, ``main_share``, ``left_out`` and the seed of the draw.
+
+    Raises:
+        ConfigError: A left-out family is not there.
+        DataError: The main data cannot be split.
+    """
+    _check_left_out(guests, config)
+    own = _parts_of_main(main, config)
+    pictures = {group for guest in guests.values() for group in guest.group.tolist()} - {""}
+    group = np.where(np.isin(main.path, list(pictures)), main.path, main.group)
+    side = {name: part for name, part in zip(group.tolist(), own.tolist(), strict=True) if name}
+    stores = [replace(main, group=group, split=own)]
+    for name, guest in guests.items():
+        paths = np.char.add(f"{name}/", guest.path)
+        stores.append(replace(guest, path=paths, split=_parts_of_guest(guest, side, config)))
+    names = np.repeat(["", *guests], [len(store) for store in stores])
+    store = _together(stores)
+    keys = {name: some.folder.name for name, some in zip(["", *guests], stores, strict=True)}
+    return Joined(store, _weights(store, names, config), keys)
+
+
+def _parts_of_main(store: Store, config: TrainConfig) -> np.ndarray:
+    split = make_split(store, replace(config, subset=1.0, limit=0))  # a smaller share is drawn from what is joined
+    parts = np.full(len(store), "", dtype="<U5")
+    for name, positions in (("train", split.train), ("val", split.validation), ("test", split.test)):
+        parts[positions] = name
+    return parts
+
+
+def _parts_of_guest(guest: Store, side: Mapping[str, str], config: TrainConfig) -> np.ndarray:
+    """Return "train", "val" or "" for each image; the main data's test part is never joined by anything."""
+    place = np.array([side.get(group, "train") if group else "train" for group in guest.group.tolist()])
+    if not (place == "val").any():  # else what the main data hold back is enough
+        place = np.where(_held_out(guest, config), "val", place)
+    families = np.array([family_of(name) for name in guest.generator.tolist()])
+    is_left_out = guest.is_fake & np.isin(families, config.left_out)
+    # A fake that shows no photograph validates for its family's sake alone.
+    validates = np.where(guest.is_fake, is_left_out & ((place == "val") | (guest.group == "")), place == "val")
+    trains = (place == "train") & ~is_left_out
+    return np.where(guest.split == "test", "", np.where(validates, "val", np.where(trains, "train", "")))
+
+
+def _held_out(guest: Store, config: TrainConfig) -> np.ndarray:
+    """Draw photographs, each with all that was made of it, for validation: bool, (n,)."""
+    reals = np.flatnonzero(~guest.is_fake)
+    cluster = clusters(guest)
+    n_wanted = round(config.validation_share * reals.size)
+    drawn = draw(reals, n_wanted, cluster=cluster, strata=np.zeros(len(guest), np.int64), seed=config.drawn_by)
+    return np.isin(cluster, cluster[drawn])
+
+
+def _weights(store: Store, names: np.ndarray, config: TrainConfig) -> np.ndarray:
+    """Return how often each image is wanted, (n,)."""
+    families = np.array([family_of(name) for name in store.generator.tolist()])
+    weight = np.zeros(len(store))
+    for is_fake in (False, True):
+        chosen = (store.is_fake == is_fake) & (store.split == "train")
+        own, others = chosen & (names == ""), chosen & (names != "")
+        share = config.main_share if others.any() else 1.0
+        weight[own] = 0.5 * share / max(1, own.sum())
+        # Few photographs of a guest would come too often: photographs count each alike.
+        levels = (names, families, store.generator) if is_fake else ()
+        weight[others] = 0.5 * (1 - share) * _alike(*(level[others] for level in levels), n=int(others.sum()))
+    return weight
+
+
+def _alike(*levels: np.ndarray, n: int) -> np.ndarray:
+    """Return weights of sum 1 under which all names of a level are equally frequent within one name of the level above."""
+    weight = np.full(n, 1.0)
+    above = np.zeros(n, np.int64)
+    for level in (*levels, np.arange(n)):
+        _, kind = np.unique(level, return_inverse=True)
+        pairs, here = np.unique(above * (kind.max(initial=0) + 1) + kind, return_inverse=True)
+        first = np.zeros(pairs.size, np.int64)
+        first[here] = above
+        weight /= np.bincount(first, minlength=above.max(initial=0) + 1)[above]
+        above = here
+    return weight
+
+
+def _check_left_out(guests: Mapping[str, Store], config: TrainConfig) -> None:
+    known = {family_of(name) for guest in guests.values() for name in guest.generator[guest.is_fake].tolist()}
+    for name in config.left_out:
+        if name not in known:
+            raise ConfigError(f"left_out: no guest has images of the family {name!r}; there are {', '.join(sorted(known))}")
+
+
+def _together(stores: list[Store]) -> Store:
+    columns = {name: np.concatenate([getattr(store, name) for store in stores]) for name in _COLUMNS}
+    starts = np.cumsum([0, *(len(store._pixels) for store in stores[:-1])])
+    offset = np.concatenate([store._offset + start for store, start in zip(stores, starts, strict=True)])
+    pixels = np.concatenate([store._pixels for store in stores])
+    about = f"{VERSION} {[store.folder.name for store in stores]} {columns['split'].tolist()}"
+    key = hashlib.sha256(about.encode()).hexdigest()
+    broken = tuple(item for store in stores for item in store.broken)
+    return Store(Path(key), **columns, broken=broken, _offset=offset, _pixels=pixels)

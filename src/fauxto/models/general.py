@@ -1,0 +1,145 @@
+"""A network for generators that nobody named: what is left of an image without its smooth part, beside a network that knows one."""
+
+from __future__ import annotations
+
+import copy
+
+from fauxto.errors import DataError, missing_extra
+from fauxto.models.nets import RoutedNet
+from fauxto.models.routing import frozen, is_on_grid
+
+try:
+    import torch
+    from torch import nn
+except ImportError as error:
+    raise missing_extra("train", error.name or "torch") from error
+
+# Second differences both ways: the residual filter of steganalysis (Ker and Boehme 2008; Fridrich and Kodovsky 2012).
+_FILTER = ((-0.25, 0.5, -0.25), (0.5, -1.0, 0.5), (-0.25, 0.5, -0.25))
+_LEVEL = 1 / 127.5  # one of 255 levels, on the network's scale
+POOL = 4
+NEEDED = 20  # photographs on each side, for a 95 % quantile
+MEDIAN, HIGH = -4.0, -2.0  # logits that the middle and the 95 % quantile of photographs get, however they were saved
+
+
+class TraceNet(nn.Module):
+    """Local statistics of an image's residual, divided by its own energy.
+
+    Without the smooth part and without the strength of the rest it can learn neither what a picture shows nor that it is blurred
+    or weak, by which small generators are told at once and others never (docs/generalisation.md): what is left is how
+    neighbouring pixels and colours hang together. Its map has a quarter of the image's resolution.
+
+    Args:
+        width: Channels.
+        depth: Convolutions of 3x3 pixels.
+
+    Example:
+        >>> TraceNet().eval()(torch.zeros(2, 3, 32, 48)).shape
+        torch.Size([2, 8, 12])
+    """
+
+    def __init__(self, *, width: int = 48, depth: int = 4) -> None:
+        super().__init__()
+        self.register_buffer("filter", torch.tensor(_FILTER).expand(3, 1, 3, 3).clone())
+        layers: list[nn.Module] = []
+        for n_in in (3, *(width,) * (depth - 1)):
+            layers += [nn.Conv2d(n_in, width, kernel_size=3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
+        self.layers, self.head = nn.Sequential(*layers), nn.Conv2d(width, 1, kernel_size=1)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the map of evidence (n, h / 4, w / 4), rounded up, for images (n, 3, h, w) in [-1, 1]."""
+        found = self.head(self.layers(self.residual(images)))
+        return nn.functional.avg_pool2d(found, POOL, ceil_mode=True).squeeze(1)
+
+    def residual(self, images: torch.Tensor) -> torch.Tensor:
+        """Return what the filter leaves of each image, with a mean square near 1: shape (n, 3, h, w)."""
+        with torch.autocast(images.device.type, enabled=False):
+            wide = nn.functional.pad(images.float(), (1, 1, 1, 1), mode="reflect")
+            left = nn.functional.conv2d(wide, self.get_buffer("filter"), groups=3)
+            return left / (left.square().mean(dim=(1, 2, 3), keepdim=True).sqrt() + _LEVEL)
+
+
+class GeneralNet(nn.Module):
+    """A network that knows one generator, and two that look for any: one for images on the codec's grid, one for all others.
+
+    The odds of the known and of any other generator add up. To have been saved as JPEG must not look like a generator's trace,
+    nor its absence: both of the new networks are put on one scale of false alarms (``level``).
+
+    Args:
+        known: Stays as it is; None begins with random weights, which is of use only to read others into.
+        temperature: Its logits are divided by it.
+
+    Example:
+        >>> GeneralNet().eval()(torch.zeros(2, 3, 32, 32)).shape
+        torch.Size([2])
+    """
+
+    def __init__(self, known: RoutedNet | None = None, *, temperature: float = 1.0) -> None:
+        super().__init__()
+        self.known = frozen(copy.deepcopy(known) if known is not None else RoutedNet())
+        self.on_grid, self.off_grid = TraceNet(), TraceNet()
+        self.register_buffer("temperature", torch.tensor(temperature))
+        self.register_buffer("scale", torch.ones(2))
+        self.register_buffer("shift", torch.zeros(2))
+
+    def train(self, mode: bool = True) -> GeneralNet:
+        """Let the new networks learn; the known one's statistics stay too."""
+        super().train(mode)
+        self.known.eval()
+        return self
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return logits (n,) for images (n, 3, h, w)."""
+        return self.evidence(images).mean(dim=(1, 2))
+
+    def evidence(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the map (n, h / 4, w / 4), rounded up, whose mean is the logit: both maps, in the shares that they decide it by."""
+        known, others = self.known.evidence(images) / self.temperature, self.others(images)
+        of_known, of_others = known.mean(dim=(1, 2), keepdim=True), others.mean(dim=(1, 2), keepdim=True)
+        share = torch.sigmoid(of_known - of_others)
+        mixed = share * known + (1 - share) * others
+        return mixed + torch.logaddexp(of_known, of_others) - mixed.mean(dim=(1, 2), keepdim=True)
+
+    def others(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the map of the signs of any generator, (n, h / 4, w / 4), rounded up."""
+        route = is_on_grid(images)
+        if not self.training:
+            found = torch.where(route.view(-1, 1, 1), self.on_grid(images), self.off_grid(images))
+        else:
+            order = torch.argsort(~route, stable=True)
+            first, second = images[order].split([int(route.sum()), int((~route).sum())])
+            found = torch.cat([_asked(self.on_grid, first), _asked(self.off_grid, second)])[torch.argsort(order)]
+        at = (~route).long()
+        return found * self.get_buffer("scale")[at].view(-1, 1, 1) + self.get_buffer("shift")[at].view(-1, 1, 1)
+
+    @torch.no_grad()
+    def level(self, photographs: torch.Tensor) -> None:
+        """Give both new networks' answers for photographs the same median and the same 95 % quantile.
+
+        Args:
+            photographs: Shape (n, 3, h, w); those that are on the codec's grid level the one network, all others the other.
+
+        Raises:
+            DataError: There are too few of either.
+        """
+        route = is_on_grid(photographs)
+        for at, (network, images) in enumerate(((self.on_grid, photographs[route]), (self.off_grid, photographs[~route]))):
+            if len(images) < NEEDED:
+                kind = ("saved as JPEG of quality 75", "saved otherwise")[at]
+                raise DataError(f"{len(images)} validation photographs are {kind}, but {NEEDED} are needed: give more of them")
+            logits = torch.cat([network(part).mean(dim=(1, 2)) for part in images.split(256)]).float()
+            median, high = torch.quantile(logits, torch.tensor([0.5, 0.95], device=logits.device))
+            scale = (HIGH - MEDIAN) / (high - median).clamp(min=1e-3)
+            self.get_buffer("scale")[at], self.get_buffer("shift")[at] = scale, MEDIAN - scale * median
+
+
+def _asked(network: TraceNet, images: torch.Tensor) -> torch.Tensor:
+    """Return the map for a part of a training batch, which may be small: one image alone has no statistics."""
+    if len(images) > 1:
+        return network(images)  # type: ignore[no-any-return]
+    height, width = (-(-side // POOL) for side in images.shape[2:])
+    if not len(images):
+        return images.new_zeros(0, height, width)
+    found: torch.Tensor = network.eval()(images)
+    network.train()
+    return found

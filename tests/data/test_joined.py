@@ -1,0 +1,158 @@
+"""data.joined: guests beside a main data set; nothing on two sides, every family its share."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fauxto.config import TrainConfig
+from fauxto.data.joined import family_of, joined
+from fauxto.data.splits import make_split
+from fauxto.data.store import load_data
+from fauxto.errors import ConfigError
+
+
+def folder_of(home, rows):
+    """Write images of their own colours and a manifest; rows are (path, label, generator, group, split)."""
+    home.mkdir()
+    lines = ["path,label,generator,group,split"]
+    for at, (path, *about) in enumerate(rows):
+        pixels = np.random.default_rng([at, sum(map(ord, str(home.name) + path))]).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        (home / path).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(home / path)
+        lines.append(",".join([path, *about]))
+    (home / "manifest.csv").write_text("\n".join(lines) + "\n")
+    return home
+
+
+@pytest.fixture
+def main(tmp_path, monkeypatch):
+    monkeypatch.setenv("FAUXTO_CACHE", str(tmp_path / "cache"))
+    rows = [(f"train/REAL/{at}.png", "real", "", "", "train") for at in range(20)]
+    rows += [(f"train/FAKE/{at}.png", "fake", "", "", "train") for at in range(20)]
+    rows += [(f"test/{label}/{at}.png", label, "", "", "test") for label in ("real", "fake") for at in range(4)]
+    return load_data(folder_of(tmp_path / "main", rows))
+
+
+@pytest.fixture
+def forged(tmp_path, main):
+    """Of 16 of the main data's photographs a lossless copy and two fakes; ten fakes that show none; four photographs of its own."""
+    pictures = [f"train/REAL/{at}.png" for at in range(14)] + ["test/real/0.png", "test/real/1.png"]
+    rows = [(f"real/{at}.png", "real", "", picture, "") for at, picture in enumerate(pictures)]
+    rows += [(f"kl/{at}.png", "fake", "autoencoder/kl", picture, "") for at, picture in enumerate(pictures)]
+    rows += [(f"vq/{at}.png", "fake", "autoencoder/vq", picture, "") for at, picture in enumerate(pictures[:4])]
+    rows += [(f"gan/{at}.png", "fake", "gan/dcgan", "", "") for at in range(10)]
+    rows += [(f"flow/{at}.png", "fake", "flow/euler", "", "") for at in range(2)]
+    rows += [(f"more/{at}.png", "real", "", "", "") for at in range(4)]
+    rows += [("kept/0.png", "fake", "gan/dcgan", "", "test")]
+    return load_data(folder_of(tmp_path / "forged", rows))
+
+
+CONFIG = TrainConfig(validation_share=0.25, left_out=("flow",), main_share=0.4)
+
+
+def sides(data, chosen):
+    return set(data.store.split[chosen].tolist())
+
+
+def test_a_picture_and_all_that_was_made_of_it_stay_on_one_side(main, forged):
+    data = joined(main, {"forge": forged}, CONFIG)
+    for picture in set(data.store.group.tolist()) - {""}:
+        assert len(sides(data, data.store.group == picture) - {""}) == 1, picture
+
+
+def test_nothing_of_a_test_picture_is_trained_or_validated_with(main, forged):
+    data = joined(main, {"forge": forged}, CONFIG)
+    is_copy = np.char.startswith(data.store.path, "forge/") & np.isin(data.store.group, ["test/real/0.png", "test/real/1.png"])
+    assert is_copy.sum() == 4
+    assert sides(data, is_copy) == {""}
+    assert sides(data, data.store.path == "forge/kept/0.png") == {""}, "what a guest keeps for testing stays out"
+
+
+def test_a_left_out_family_validates_and_the_others_train(main, forged):
+    data = joined(main, {"forge": forged}, CONFIG)
+    families = np.array([family_of(name) for name in data.store.generator.tolist()])
+    assert sides(data, families == "flow") == {"val"}
+    assert sides(data, (families == "gan") & (data.store.path != "forge/kept/0.png")) == {"train"}
+    assert sides(data, families == "autoencoder") == {"train", ""}, "those of held-out pictures neither train nor validate"
+
+
+def test_a_left_out_family_of_reconstructions_validates_on_held_out_pictures_alone(main, forged):
+    data = joined(main, {"forge": forged}, TrainConfig(validation_share=0.25, left_out=("autoencoder",)))
+    chosen = np.char.startswith(data.store.generator, "autoencoder")
+    held = set(data.store.group[(data.store.split == "val") & ~data.store.is_fake].tolist())
+    assert set(data.store.group[chosen & (data.store.split == "val")].tolist()) <= held
+    assert sides(data, chosen) == {"val", ""}
+
+
+def test_the_split_of_what_is_joined_is_the_main_datas_with_the_guests_added(main, forged):
+    own = make_split(main, CONFIG)
+    data = joined(main, {"forge": forged}, CONFIG)
+    split = make_split(data.store, CONFIG)
+    assert split.test.tolist() == own.test.tolist()
+    for part in ("train", "validation"):
+        mine = getattr(split, part)
+        assert mine[mine < len(main)].tolist() == getattr(own, part).tolist()
+        assert (mine >= len(main)).any()
+
+
+def test_pixels_and_facts_stay_with_their_image(main, forged):
+    data = joined(main, {"forge": forged}, CONFIG)
+    assert len(data.store) == len(main) + len(forged)
+    for at in (0, 5, len(forged) - 1):
+        np.testing.assert_array_equal(data.store.image(len(main) + at), forged.image(at))
+        assert data.store.path[len(main) + at] == f"forge/{forged.path[at]}"
+    np.testing.assert_array_equal(data.store.batch(np.array([3, len(main) + 2])), np.stack([main.image(3), forged.image(2)]))
+
+
+def test_every_level_gets_its_share_of_a_batch(main, forged):
+    data = joined(main, {"forge": forged}, CONFIG)
+    store, weight = data.store, data.weight
+    is_guest = np.char.startswith(store.path, "forge/")
+    assert weight.sum() == pytest.approx(1)
+    assert weight[store.split != "train"].sum() == 0
+    assert weight[store.is_fake].sum() == pytest.approx(0.5)
+    for is_fake in (False, True):
+        assert weight[is_guest & (store.is_fake == is_fake)].sum() == pytest.approx(0.5 * 0.6)
+    of = {name: weight[store.generator == name].sum() for name in ("autoencoder/kl", "autoencoder/vq", "gan/dcgan")}
+    assert of["gan/dcgan"] == pytest.approx(0.15), "two families, each half of 0.3"
+    assert of["autoencoder/kl"] == pytest.approx(of["autoencoder/vq"]) == pytest.approx(0.075)
+
+
+def test_two_guests_count_alike_however_large(main, forged, tmp_path):
+    rows = [(f"a/{at}.png", "fake", "dragan", "", "") for at in range(3)]
+    rows += [("r/0.png", "real", "", "", "")]
+    other = load_data(folder_of(tmp_path / "other", rows))
+    data = joined(main, {"forge": forged, "generators": other}, CONFIG)
+    chosen = data.store.is_fake & np.char.startswith(data.store.path, "generators/")
+    assert data.weight[chosen].sum() == pytest.approx(0.15)
+    reals = data.weight[~data.store.is_fake & (data.weight > 0) & ~np.char.startswith(data.store.path, "train/")]
+    assert reals.max() == pytest.approx(reals.min()), "few photographs of a guest do not come more often than the others"
+
+
+def test_the_key_tells_what_is_joined_and_how_it_is_split(main, forged):
+    keys = {
+        joined(main, {"forge": forged}, CONFIG).store.folder.name,
+        joined(main, {"forge": forged}, TrainConfig(validation_share=0.25)).store.folder.name,
+        main.folder.name,
+    }
+    assert len(keys) == 3
+    assert joined(main, {"forge": forged}, CONFIG).store.folder.name in keys
+    assert joined(main, {"forge": forged}, CONFIG).parts == {"": main.folder.name, "forge": forged.folder.name}
+
+
+def test_guests_without_a_picture_of_the_main_data_hold_some_of_their_own_back(main, tmp_path):
+    rows = [(f"real/{at}.png", "real", "", f"photo-{at}", "") for at in range(12)]
+    rows += [(f"fake/{at}.png", "fake", "autoencoder/kl", f"photo-{at}", "") for at in range(12)]
+    guest = load_data(folder_of(tmp_path / "guest", rows))
+    data = joined(main, {"forge": guest}, TrainConfig(validation_share=0.25))
+    held = (data.store.split == "val") & np.char.startswith(data.store.path, "forge/real/")
+    assert held.sum() == 3
+    of_held = np.isin(data.store.group, data.store.group[held]) & data.store.is_fake
+    assert sides(data, of_held) == {""}
+
+
+def test_a_family_that_is_not_there_cannot_be_left_out(main, forged):
+    with pytest.raises(ConfigError, match="'diffusion'; there are autoencoder, flow, gan"):
+        joined(main, {"forge": forged}, TrainConfig(left_out=("diffusion",)))
