@@ -13,6 +13,7 @@ from fauxto.data.splits import Positions, Split, fingerprint, make_split
 from fauxto.data.store import Store
 from fauxto.errors import DataError, ImageError, ScoreError
 from fauxto.evaluation.seen import may_be_seen, training_on
+from fauxto.evaluation.sets import Stored, fitting
 from fauxto.metrics import all_metrics, confusion_intervals, reliability_bins, wilson
 from fauxto.report import Column, GeneratorRow, ImageScores, Mistake, Report, count_verdicts, measure_points
 from fauxto.runs import environment_record
@@ -68,6 +69,7 @@ def evaluate(
     if prevalence is not None and not 0 <= prevalence <= 1:
         raise ScoreError(f"the share of fakes must lie in [0, 1], got {prevalence}: 0.01 is one in a hundred")
     members = _check_columns(columns, n_images=len(store))
+    detector = fitting(detector, Stored(store, members))
     scores = _scores(detector, store, members, progress)
     bootstrap = {"threshold": detector.threshold, "n_resamples": n_resamples, "seed": seed, "level": level}
     measured = tuple(

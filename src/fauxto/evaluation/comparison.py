@@ -17,6 +17,7 @@ from fauxto.errors import DataError, ImageError, UsageError
 from fauxto.evaluation import calibrated_here, columns_for
 from fauxto.evaluation.scores import ScoresFile, check_labels, read_scores
 from fauxto.evaluation.seen import may_be_seen
+from fauxto.evaluation.sets import Stored, fitting
 from fauxto.metrics import Answers, Interval, all_metrics, brier_score, differences, holm, mcnemar
 from fauxto.report.versus import Comparison, Contestant, Disagreement, Pair
 
@@ -144,6 +145,7 @@ def _answers(
                 f"paths must be those inside the data; its own first is {next(iter(one.p_fake))!r}"
             )
         return Answers(np.array([one.p_fake[path] for path in paths]), one.threshold), None
+    one = fitting(one, Stored(store, members))
     one.logits([store.image(int(members[0]))])  # the first answer reads the model: no part of the cost
     p_fake, began = np.empty(len(members)), time.perf_counter()
     for at, answer in enumerate(one.predict_each(store.image(position) for position in members.tolist())):
