@@ -1,10 +1,10 @@
 """Seconds that one large photo costs over tiles: ``python benchmarks/tiles_cost.py --detector D``.
 
-For 0.25, 1, 12 and 48 megapixels of 4:3, each a JPEG of quality 90 in memory: decoding alone; ``Detector.predict``, which decodes,
-cuts, asks the network about every tile and, where the answer could turn, about the re-encoded tiles once more; and the most that an
-answer can cost, with every re-encoding on the card asked. The pictures are noise at three scales, made on the spot: what they show
-decides only whether that second look is taken. The bar, 2 s and 0.5 s to reach for, is for 12 megapixels with the default tiles.
-Writes results/tiles_cost.json. Waits until the machine is quiet.
+For 0.25, 1, 12 and 48 megapixels of 4:3, each a JPEG of quality 90 in memory: decoding alone; ``Detector.predict``, which
+decodes, cuts, asks the network about every tile and, where the answer could turn, about the re-encoded tiles once more; and the
+most that an answer can cost, with every re-encoding on the card asked. The pictures are noise at three scales, made on the spot:
+what they show decides only whether that second look is taken. The bar, 2 s and 0.5 s to reach for, is for 12 megapixels with the
+default tiles. Writes results/tiles_cost.json. Waits until the machine is quiet.
 """
 
 from __future__ import annotations

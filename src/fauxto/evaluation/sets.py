@@ -106,10 +106,11 @@ def fitting(detector: Detector, *sets: Images) -> Detector:
     Raises:
         DataError: Some are and some are not, and the two have different thresholds, so that no number stands for both.
     """
-    is_tiled = np.concatenate([_tiled(detector, images) for images in sets])
+    if detector.tiles is None:
+        return detector
+    is_tiled, large = np.concatenate([_tiled(detector, images) for images in sets]), detector.over_tiles
     if is_tiled.size and is_tiled.all():
-        return detector.over_tiles
-    large = detector.over_tiles
+        return large
     if is_tiled.any() and large.threshold != detector.threshold:
         raise DataError(
             f"{int(is_tiled.sum()):,} of these {is_tiled.size:,} images are answered over tiles, and the detector's threshold is "
