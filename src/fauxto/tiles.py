@@ -92,7 +92,7 @@ class TileRule:
         As many as cover it, where these are not too many; else as many as there may be, in the image's own proportions.
 
         Example:
-            >>> TileRule().lattice(96, 96), TileRule().lattice(256, 100), TileRule().lattice(3000, 4000)
+            >>> TileRule().lattice(96, 96), TileRule().lattice(256, 104), TileRule().lattice(3000, 4000)
             ((1, 1), (3, 2), (7, 9))
         """
         rows, columns = (math.ceil(length // ALIGN * ALIGN / self.side) for length in (height, width))
@@ -112,7 +112,7 @@ class TileRule:
             image: uint8, shape (h, w, 3), at least ``side`` pixels a side.
 
         Example:
-            >>> TileRule(side=16).cut(np.zeros((24, 50, 3), np.uint8)).shape
+            >>> TileRule(side=16).cut(np.zeros((24, 56, 3), np.uint8)).shape
             (2, 4, 16, 16, 3)
         """
         n_down, n_across = self.lattice(*image.shape[:2])
@@ -178,6 +178,22 @@ def tile_card(card: Mapping[str, Any]) -> dict[str, Any]:
     scope = own.get("scope", card["scope"])
     own["scope"] = {key: scope[key] for key in scope if key != "statistics"} if isinstance(scope, Mapping) else scope
     return kept | {"tiles": {key: value for key, value in tiles.items() if key not in _OWN}} | own
+
+
+def with_tile_rules(card: Mapping[str, Any], rules: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a card whose "tiles" have the calibration and verdicts of another, which stands as ``tile_card`` returns it.
+
+    What was measured with those that are replaced is kept under another name.
+
+    Example:
+        >>> with_tile_rules({"name": "x", "tiles": {"side": 96, "threshold": 0.7}}, {"threshold": 0.6, "calibration": {}})
+        {'name': 'x', 'tiles': {'side': 96, 'calibration': {}, 'threshold': 0.6}}
+    """
+    names = ("calibration", *_VERDICTS)
+    kept = {key: value for key, value in card["tiles"].items() if key not in names}
+    if "metrics" in kept:
+        kept["metrics_before_calibration"] = kept.pop("metrics")
+    return {**card, "tiles": kept | {key: rules[key] for key in names if key in rules}}
 
 
 def _spread(length: int, n_tiles: int, side: int) -> list[int]:
