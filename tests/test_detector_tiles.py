@@ -103,6 +103,16 @@ def test_small_large_and_broken_images_keep_their_order(detector: Detector) -> N
     np.testing.assert_allclose(detector.logits(readable, batch_size=2), said, atol=1e-4)
 
 
+def test_a_large_image_is_answered_before_the_next_is_read(detector: Detector) -> None:
+    read: list[int] = []
+    answers = detector.predict_each(read.append(number) or noise(70, 70) for number in range(5))
+    next(answers)
+    assert read == [0]
+    small = detector.predict_each((read.append(number) or noise(32, 32) for number in range(10, 15)), batch_size=3)
+    next(small)
+    assert read == [0, 10, 11, 12]
+
+
 def test_every_form_of_one_large_image_has_one_answer(detector: Detector, tmp_path: Path) -> None:
     pixels = noise(80, 100)
     Image.fromarray(pixels).save(tmp_path / "a.png")

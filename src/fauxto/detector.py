@@ -161,7 +161,8 @@ class Detector:
         """
         known: Iterable[float | None] = repeat(None) if logits is None else logits
         prepared = (self._prepared(image, logit) for image, logit in zip(images, known, strict=logits is not None))
-        for batch in in_batches(prepared, self._network.at_once(batch_size)):
+        at_once = self._network.at_once(batch_size)
+        for batch in in_batches(prepared, at_once, is_ready=lambda item: isinstance(item, Prediction)):
             yield from self._answers(batch)
 
     def logits(

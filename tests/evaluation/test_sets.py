@@ -108,6 +108,7 @@ def test_a_store_of_large_images_is_measured_by_the_rules_over_tiles(detector: D
     report = evaluate(detector, large, columns)
     said = detector.predict([large.image(at) for at in range(len(large))])
     assert report.threshold == 0.5
+    assert not [line for line in report.caveats if "over tiles" in line]
     assert report.scores.p_fake.tolist() == [one.p_fake for one in said]
     assert report.card["calibration"] == detector.card["tiles"]["calibration"]
     robust = measure_robustness(detector, large, columns, report, ["jpeg-60"])
@@ -127,6 +128,7 @@ def test_sets_of_both_kinds_need_one_threshold(detector: Detector, mixed: Store,
     both = same_threshold(detector)
     assert fitting(both, images) is both
     report = evaluate(both, mixed, columns_for(both.card, mixed))
+    assert [line for line in report.caveats if line.startswith("6 of 10 images are large and were answered over tiles")]
     assert report.scores.p_fake.tolist() == [one.p_fake for one in both.predict([mixed.image(at) for at in range(len(mixed))])]
     with pytest.raises(DataError, match="over tiles"):
         fitting(detector, Stored(store, np.arange(3)), images)

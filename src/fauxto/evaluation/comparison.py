@@ -74,6 +74,7 @@ def compare(
         if isinstance(one, ScoresFile):
             check_labels(one, store)
     column, members = common_images(contestants, store)
+    contestants = [fitting(one, Stored(store, members)) if isinstance(one, Detector) else one for one in contestants]
     drawn: dict[str, Any] = {"n_resamples": n_resamples, "seed": seed, "level": level}
     is_fake, paths = store.is_fake[members], store.path[members].tolist()
     counting = _Counting(progress, sum(isinstance(one, Detector) for one in contestants) * len(members))
@@ -145,7 +146,6 @@ def _answers(
                 f"paths must be those inside the data; its own first is {next(iter(one.p_fake))!r}"
             )
         return Answers(np.array([one.p_fake[path] for path in paths]), one.threshold), None
-    one = fitting(one, Stored(store, members))
     one.logits([store.image(int(members[0]))])  # the first answer reads the model: no part of the cost
     p_fake, began = np.empty(len(members)), time.perf_counter()
     for at, answer in enumerate(one.predict_each(store.image(position) for position in members.tolist())):

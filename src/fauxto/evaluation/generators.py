@@ -87,7 +87,8 @@ def measure_generators(
     files = {name: files_of(store, fakes[names == name]) for name in np.unique(names).tolist()}
     sets = Stored(home, photographs), Stored(store, fakes)
     rows: list[Row] = []
-    for detector in (fitting(each, *sets) for each in detectors):
+    detectors = [fitting(each, *sets) for each in detectors]
+    for detector in detectors:
         of_reals, of_fakes = (_said(detector, some, encode, n_workers, progress) for some in sets)
         row = row_of(detector, names, of_fakes, of_reals, files, real_files, level=level)
         n_alike = sum(other.detector.split(" #")[0] == row.detector for other in rows)

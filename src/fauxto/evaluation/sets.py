@@ -12,6 +12,7 @@ import numpy as np
 from fauxto.data.store import Store, read_store
 from fauxto.detector import Detector
 from fauxto.errors import DataError
+from fauxto.tiles import tile_card
 
 
 class Images(Protocol):
@@ -117,6 +118,17 @@ def fitting(detector: Detector, *sets: Images) -> Detector:
             f"{large.threshold:.4g} there and {detector.threshold:.4g} for the others: measure large and small images apart"
         )
     return detector
+
+
+def mixed_rules(detector: Detector, images: Images) -> tuple[str, ...]:
+    """Say where a page shows one card's rules, and some of its images have others; see ``fitting``."""
+    n_tiled = int(_tiled(detector, images).sum())
+    if not 0 < n_tiled < len(images) or tile_card(detector.card) == detector.card:
+        return ()
+    return (
+        f"{n_tiled:,} of {len(images):,} images are large and were answered over tiles, each by the rules that the card has for "
+        "these; the operating points and the promise shown here are those for small images.",
+    )
 
 
 def _tiled(detector: Detector, images: Images) -> np.ndarray:
