@@ -17,8 +17,9 @@ from typing import Any
 
 import record
 
+from fauxto.bundled import ASSETS
 from fauxto.checkpoint import LINES, MODEL, WEIGHTS, write_card
-from fauxto.detector import ASSETS, Detector
+from fauxto.detector import Detector
 
 # What made CIFAKE's fakes (Bird and Lotfi 2024, arXiv 2303.14126).
 GENERATOR = "Stable Diffusion 1.4"

@@ -89,3 +89,43 @@ def judging(tmp_path: Path) -> Path:
     del card["scope"]["statistics"]
     (folder / "card.json").write_text(json.dumps(card))
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiled_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fully convolutional detector with random weights that answers large images over tiles of 32 pixels; read-only."""
+    import torch
+
+    from fauxto.checkpoint import MODEL, WEIGHTS, save_tensors, write_card
+    from fauxto.export import export_onnx
+    from fauxto.models.factory import blueprint, build
+
+    folder, spec = tmp_path_factory.mktemp("tiled"), blueprint("evidence").preprocess
+    torch.manual_seed(0)
+    network = build("evidence")
+    with torch.no_grad():
+        network.train()(torch.rand(16, 3, 32, 32) * 2 - 1)  # so that the batch statistics are somebody's
+    save_tensors(folder / WEIGHTS, {name: value.numpy() for name, value in network.eval().state_dict().items()})
+    export_onnx(network, spec, folder / MODEL)
+    tiles = {
+        "side": 32, "most": 16, "rule": "mean", "fitted_on": "nothing, its weights are random", "threshold": 0.5,
+        "calibration": {"temperature": 0.25, "bias": 0.5},
+        "scope": {"min_side": 32, "max_side": 5000, "stable_under": ["jpeg-90"]},
+    }  # fmt: skip
+    about = {"store": "none", "note": "", "n_train": 0, "n_validation": 0, "generators": [], "config": {}}
+    card = {
+        "name": "tiled", "model": {"name": "evidence"}, "trained_on": about, "preprocessing": spec.to_dict(),
+        "calibration": {"temperature": 1.0}, "threshold": 0.4, "scope": {"min_side": 16, "max_side": 64}, "metrics": {},
+        "environment": {}, "tiles": tiles,
+    }  # fmt: skip
+    write_card(folder, card)
+    return folder
+
+
+@pytest.fixture
+def two_bundled(run_folder: Path, tiled_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package that bundles two detectors: one for small images, one for larger ones."""
+    shutil.copytree(run_folder / "detector", tmp_path / "assets" / "cifake")
+    shutil.copytree(tiled_folder, tmp_path / "assets" / "general")
+    monkeypatch.setattr("fauxto.bundled.ASSETS", tmp_path / "assets")
+    return tmp_path / "assets"

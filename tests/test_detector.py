@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from fauxto import Detector
+from fauxto.bundled import DEFAULT
 from fauxto.data.store import Store
-from fauxto.detector import DEFAULT
 from fauxto.errors import DetectorError, ImageError
 from fauxto.vocabulary import Prediction
 
@@ -186,7 +186,7 @@ def test_a_model_with_other_inputs_is_refused(copied: Path, store: Store) -> Non
 
 
 def test_without_a_bundled_detector_the_next_step_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fauxto.detector.ASSETS", tmp_path)
+    monkeypatch.setattr("fauxto.bundled.ASSETS", tmp_path)
     with pytest.raises(DetectorError, match="fauxto train"):
         Detector.load()
 
@@ -202,7 +202,7 @@ def test_a_card_from_before_these_rules_answers_as_it_did(copied: Path, store: S
 
 
 def test_the_default_is_named_whatever_else_is_bundled(copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fauxto.detector.ASSETS", tmp_path / "assets")
+    monkeypatch.setattr("fauxto.bundled.ASSETS", tmp_path / "assets")
     shutil.copytree(copied, tmp_path / "assets" / "another")
     with pytest.raises(DetectorError, match="fauxto train"):
         Detector.load()

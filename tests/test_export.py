@@ -70,7 +70,18 @@ def routed(tmp_path_factory):
     return network.eval(), path, export_onnx(network, SPEC, path)
 
 
-@pytest.fixture(scope="module", params=["cifar", "imagenet", "routed"])
+@pytest.fixture(scope="module")
+def evidence(tmp_path_factory):
+    """A network that takes images of any size, and its export: (network, path, difference)."""
+    torch.manual_seed(0)
+    network = build("evidence")
+    with torch.no_grad():
+        network.train()(images(64))
+    path = tmp_path_factory.mktemp("evidence") / MODEL
+    return network.eval(), path, export_onnx(network, SPEC, path)
+
+
+@pytest.fixture(scope="module", params=["cifar", "imagenet", "evidence", "routed"])
 def exported(request):
     return request.getfixturevalue(request.param)
 
@@ -88,6 +99,36 @@ def test_any_batch_gives_torchs_answers(exported, n):
     np.testing.assert_allclose(logit, network(images(n)).numpy(), atol=TOLERANCE)
     np.testing.assert_allclose(evidence, network.evidence(images(n)).numpy(), atol=TOLERANCE)
     np.testing.assert_allclose(evidence.mean((1, 2)), logit, atol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("size", [(16, 16), (31, 47), (96, 96), (33, 200)])
+def test_any_size_gives_torchs_answers_where_the_network_takes_any(evidence, size):
+    network, path, difference = evidence
+    assert difference <= TOLERANCE
+    noise = np.random.default_rng(0).integers(0, 256, (3, *size, 3), dtype=np.uint8)
+    pixels = torch.from_numpy(normalised(noise, SPEC))
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    logit, found = session.run(["logit", "evidence"], {"images": pixels.numpy()})
+    assert found.shape == (3, -(-size[0] // 4), -(-size[1] // 4))
+    np.testing.assert_allclose(logit, network(pixels).numpy(), atol=TOLERANCE)
+    np.testing.assert_allclose(found, network.evidence(pixels).numpy(), atol=TOLERANCE)
+
+
+def test_only_a_network_that_takes_any_size_has_free_sides(cifar, evidence, routed):
+    for (_, path, _), sides in ((cifar, [32, 32]), (routed, [32, 32]), (evidence, ["height", "width"])):
+        shape = onnx.load(path).graph.input[0].type.tensor_type.shape.dim
+        assert [axis.dim_param or axis.dim_value for axis in shape][2:] == sides
+
+
+def test_a_model_that_is_wrong_at_another_size_is_not_written(evidence, monkeypatch, tmp_path):
+    payload, answers = evidence[1].read_bytes(), export._answers
+    program = SimpleNamespace(model_proto=SimpleNamespace(SerializeToString=lambda: payload))
+    monkeypatch.setattr(export, "_trace", lambda model, example, **more: program)
+    monkeypatch.setattr(export, "_answers", lambda payload, batch: answers(payload, batch) + (batch.shape[2] != 32))
+    with pytest.raises(DetectorError, match="differ by 1"):
+        export_onnx(evidence[0], SPEC, tmp_path / MODEL)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_difference_is_what_it_says(cifar):
@@ -124,7 +165,7 @@ def traced(cifar, monkeypatch):
     """Spare the tests below the seconds that an export takes."""
     payload = cifar[1].read_bytes()
     program = SimpleNamespace(model_proto=SimpleNamespace(SerializeToString=lambda: payload))
-    monkeypatch.setattr(export, "_trace", lambda model, example: program)
+    monkeypatch.setattr(export, "_trace", lambda model, example, **more: program)
     return cifar[0]
 
 

@@ -3,33 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from importlib import resources
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from fauxto.asking import Network
+from fauxto.bundled import find
 from fauxto.calibration import is_possible, log_odds, to_p_fake
-from fauxto.checkpoint import CARD, MODEL, read_card
+from fauxto.checkpoint import MODEL, read_card
 from fauxto.errors import DetectorError, ImageError
 from fauxto.images import ImageLike, to_pixels
+from fauxto.judging import CERTAIN, judged
 from fauxto.perturb import perturbed
-from fauxto.preprocess import PreprocessSpec, fit_square, to_network_input
+from fauxto.preprocess import PreprocessSpec, fit_square
 from fauxto.scope import Scope
 from fauxto.session import ask, in_batches, open_session
+from fauxto.tiles import TileRule, tile_card
 from fauxto.verdicts import VerdictRule, points_of
-from fauxto.vocabulary import Kind, Prediction, Reason, Verdict
+from fauxto.vocabulary import Prediction
 
 BATCH_SIZE = 256
-DEFAULT = "cifake"  # the bundled detector that is used when none is named
-# As far as this from the threshold, in log-odds from one half, re-encoding turns no verdict round: nothing is gained by asking
-# (docs/LOG.md).
-CERTAIN = 0.99
-_PIXELS_AT_ONCE = 2**24  # a stranger's card must not make us allocate without end
-ASSETS = Path(str(resources.files("fauxto"))) / "assets"
 
 
 @dataclass(frozen=True)
@@ -65,7 +63,7 @@ class Detector:
             DetectorError: Nothing is there, or the card is of another version or makes no sense. A wrong checksum of the model is
                 told by the first answer, which is when the model is read.
         """
-        folder = _find(where)
+        folder = find(where)
         detector = Detector(folder, read_card(folder))
         detector._check_card()
         return detector
@@ -83,8 +81,9 @@ class Detector:
         Raises:
             UsageError: The card has no such operating point.
         """
-        VerdictRule.from_card(self.card, name)
         other = replace(self, operating_point=name)
+        for one in (other, other.over_tiles):
+            VerdictRule.from_card(one.card, name)
         if "_session" in self.__dict__:  # the model was read and verified before
             other.__dict__["_session"] = self._session
         return other
@@ -98,6 +97,20 @@ class Detector:
     def scope(self) -> Scope:
         """For which images there is an answer."""
         return Scope.from_card(self.card["scope"], size=self.spec.size)
+
+    @cached_property
+    def tiles(self) -> TileRule | None:
+        """How images are answered over tiles; None where none is."""
+        return TileRule.from_card(self.card["tiles"]) if "tiles" in self.card else None
+
+    @cached_property
+    def over_tiles(self) -> Detector:
+        """This detector as it judges images that are answered over tiles: by the rules that its card has for them."""
+        return replace(self, card=tile_card(self.card)) if self.tiles else self
+
+    def is_tiled(self, height: int, width: int) -> bool:
+        """Return whether an image of this size is answered over tiles: too large to be shrunk, and a tile fits into it."""
+        return self._network.is_tiled(height, width)
 
     @property
     def threshold(self) -> float:
@@ -119,30 +132,37 @@ class Detector:
         """Further from 0 than this, the mirror image is not asked about; it stays when a detector is calibrated anew."""
         return float(self.card["calibration"].get("certain_logit", self.temperature * float(log_odds(CERTAIN))))
 
-    def predict(self, images: Iterable[ImageLike]) -> list[Prediction]:
+    def predict(self, images: Iterable[ImageLike], *, logits: Iterable[float] | None = None) -> list[Prediction]:
         """Answer for every image.
 
         Args:
             images: Paths, file contents, Pillow images or uint8 arrays (h, w, 3) in RGB.
+            logits: As for ``predict_each``.
 
         Raises:
             ImageError: One of them cannot be read; ``predict_each`` goes on with the next instead.
         """
         predictions = []
-        for answer in self.predict_each(images):
+        for answer in self.predict_each(images, logits=logits):
             if isinstance(answer, ImageError):
                 raise answer
             predictions.append(answer)
         return predictions
 
-    def predict_each(self, images: Iterable[ImageLike], *, batch_size: int = BATCH_SIZE) -> Iterator[Prediction | ImageError]:
+    def predict_each(
+        self, images: Iterable[ImageLike], *, batch_size: int = BATCH_SIZE, logits: Iterable[float] | None = None
+    ) -> Iterator[Prediction | ImageError]:
         """Yield, in order, an answer for every image or the error that says why there is none.
 
         Args:
             images: As for ``predict``; read as they are needed, so that a folder of any size fits.
-            batch_size: Images that the network sees at once.
+            batch_size: Images that the network sees at once; tiles come one image after the other.
+            logits: One per image where they are known from before: then only re-encoded images are asked about.
         """
-        for batch in in_batches((self._prepared(image) for image in images), self._at_once(batch_size)):
+        known: Iterable[float | None] = repeat(None) if logits is None else logits
+        prepared = (self._prepared(image, logit) for image, logit in zip(images, known, strict=logits is not None))
+        at_once = self._network.at_once(batch_size)
+        for batch in in_batches(prepared, at_once, is_ready=lambda item: isinstance(item, Prediction)):
             yield from self._answers(batch)
 
     def logits(
@@ -159,9 +179,9 @@ class Detector:
             float32, shape (n,).
         """
         answers, n_done = [np.zeros(0, np.float32)], 0
-        for batch in in_batches((fit_square(image, size=self.spec.size) for image in images), self._at_once(batch_size)):
-            answers.append(self._run(np.stack(batch), "logit"))
-            n_done += len(batch)
+        for found in self._network.logits(images, batch_size):
+            answers.append(found)
+            n_done += len(found)
             if progress:
                 progress(n_done)
         return np.concatenate(answers)
@@ -173,79 +193,73 @@ class Detector:
     def evidence(self, image: ImageLike) -> np.ndarray:
         """Return the map of local evidence behind the logit: float32, shape (h, w); its mean is the logit.
 
+        Of an image that is answered over tiles it holds the tiles' logits; the rule on the card makes one of them, "mean" their
+        mean.
+
         Raises:
             ImageError: The image cannot be read.
         """
-        pixels = fit_square(to_pixels(image), size=self.spec.size)
-        return np.asarray(self._run(pixels[None], "evidence")[0])
+        return self._network.evidence(to_pixels(image))
 
-    def judged(self, squares: np.ndarray, logits: np.ndarray, sizes: Sequence[tuple[int, int]]) -> list[Prediction]:
-        """Return the predictions for images whose logits are known.
+    def tile_logits(self, image: np.ndarray, *, saved_as: str = "") -> np.ndarray:
+        """Return what the network says of each of an image's tiles: float32, shape (rows, columns).
+
+        Tiles are neither recoded nor mirrored, whatever the card says of small images: their pixels are the image's own, and
+        that there are many of them does what the mirror image does.
 
         Args:
-            squares: uint8, shape (n, size, size, 3), what the network saw.
-            logits: Float, shape (n,), what it said.
-            sizes: Height and width of each image before it was made a square.
+            image: uint8, shape (h, w, 3), of any size into which a tile fits.
+            saved_as: A perturbation through which each tile goes before, such as "jpeg-90"; "" for none.
+
+        Raises:
+            UsageError: The card has no tiles, or none fits into the image.
         """
-        p_fake = self.p_fake(logits)
-        verdicts = self.rule.verdicts(p_fake)
-        reasons = self._reasons(squares, sizes, verdicts, p_fake)
-        return [
-            Prediction(p, logit, Verdict.UNSURE.value, reason.text, reason.kind.value)
-            if reason
-            else Prediction(p, logit, verdict)
-            for p, logit, verdict, reason in zip(p_fake.tolist(), logits.tolist(), verdicts, reasons, strict=True)
-        ]
+        return self._network.tile_logits(image, saved_as=saved_as)
 
-    def _reasons(
-        self, squares: np.ndarray, sizes: Sequence[tuple[int, int]], verdicts: list[str], p_fake: np.ndarray
-    ) -> list[Reason | None]:
-        """Return why each image is unsure, or None; the first of the reasons counts."""
-        by_size = [self.scope.size_reason(*size) for size in sizes]
-        reasons = [first or then for first, then in zip(by_size, self.scope.unfamiliar_reasons(squares), strict=True)]
-        self._add_flips(reasons, squares, verdicts, p_fake)
-        by_rule = (self.rule.unsure_reason if verdict == Verdict.UNSURE else None for verdict in verdicts)
-        return [first or then for first, then in zip(reasons, by_rule, strict=True)]
+    def _judged_over_tiles(self, pixels: np.ndarray, logit: float | None) -> Prediction:
+        """Judge one image; where its answer could turn, its tiles are re-encoded and asked about once more."""
+        rules = self.over_tiles
+        logits = np.array([self._network.over_tiles(pixels) if logit is None else logit], np.float32)
 
-    def _add_flips(self, reasons: list[Reason | None], squares: np.ndarray, verdicts: list[str], p_fake: np.ndarray) -> None:
-        """Ask again, about the images re-encoded as the card names it, where the answer is fake or real and could turn round."""
-        could_turn = np.abs(log_odds(p_fake) - log_odds(self.threshold)) < log_odds(CERTAIN)
-        for name in self.scope.stable_under:
-            asked = [at for at, reason in enumerate(reasons) if could_turn[at] and not reason and verdicts[at] != Verdict.UNSURE]
-            if not asked:
-                return
-            again = self.rule.verdicts(self.p_fake(self.logits(perturbed(squares[asked], name))))
-            for at, verdict in zip(asked, again, strict=True):
-                if verdict not in (verdicts[at], Verdict.UNSURE):  # from sure to unsure is no contradiction
-                    text = f"the verdict changes from {verdicts[at]} to {verdict} when the image is saved again as {name}"
-                    reasons[at] = Reason(Kind.UNSTABLE, text)
+        def again(name: str, asked: list[int]) -> np.ndarray:
+            return rules.p_fake(np.array([self._network.over_tiles(pixels, saved_as=name)]))
 
-    def _at_once(self, batch_size: int) -> int:
-        return min(batch_size, max(1, _PIXELS_AT_ONCE // self.spec.size**2))
+        unfit = [rules.scope.size_reason(*pixels.shape[:2])]
+        return judged(rules.rule, rules.scope, logits, rules.p_fake(logits), unfit, again)[0]
 
-    def _prepared(self, image: ImageLike) -> _Prepared | ImageError:
+    def _judged(self, found: list[_Prepared]) -> list[Prediction]:
+        squares = np.array([item.square for item in found])
+        if all(item.logit is None for item in found):
+            logits = self.logits(squares)
+        else:
+            logits = np.array([item.logit for item in found], np.float32)
+
+        def again(name: str, asked: list[int]) -> np.ndarray:
+            return self.p_fake(self.logits(perturbed(squares[asked], name)))
+
+        sizes, unfamiliar = (item.size for item in found), self.scope.unfamiliar_reasons(squares)
+        unfit = [self.scope.size_reason(*size) or then for size, then in zip(sizes, unfamiliar, strict=True)]
+        return judged(self.rule, self.scope, logits, self.p_fake(logits), unfit, again)
+
+    def _prepared(self, image: ImageLike, logit: float | None) -> _Prepared | Prediction | ImageError:
+        """Return what waits for its batch, or at once the answer for an image over tiles, so that few tiles are in memory."""
         try:
             pixels = to_pixels(image)
         except ImageError as error:
             return error
-        return _Prepared(fit_square(pixels, size=self.spec.size), pixels.shape[:2])
+        if self.is_tiled(*pixels.shape[:2]):
+            return self._judged_over_tiles(pixels, logit)
+        return _Prepared(fit_square(pixels, size=self.spec.size), pixels.shape[:2], logit)
 
-    def _answers(self, batch: list[_Prepared | ImageError]) -> Iterator[Prediction | ImageError]:
+    def _answers(self, batch: list[_Prepared | Prediction | ImageError]) -> Iterator[Prediction | ImageError]:
         found = [item for item in batch if isinstance(item, _Prepared)]
-        squares = np.array([item.square for item in found])
-        answers = iter(self.judged(squares, self.logits(squares), [item.size for item in found]) if found else [])
+        answers = iter(self._judged(found) if found else [])
         for item in batch:
             yield next(answers) if isinstance(item, _Prepared) else item
 
-    def _run(self, squares: np.ndarray, output: str) -> np.ndarray:
-        images = to_network_input(squares, self.spec)
-        logits, found = self._ask(images, "logit", output)
-        near = np.flatnonzero(np.abs(logits) < self.certain_logit) if self.spec.mirrored else np.zeros(0, int)
-        if near.size:
-            (other,) = self._ask(np.ascontiguousarray(images[near, ..., ::-1]), output)
-            found = found.copy()
-            found[near] = (found[near] + (other if output == "logit" else other[..., ::-1])) / 2
-        return found
+    @cached_property
+    def _network(self) -> Network:
+        return Network(self._ask, self.spec, self.tiles, self.certain_logit)
 
     def _ask(self, images: np.ndarray, *outputs: str) -> list[np.ndarray]:
         return ask(self._session, images, outputs, where=self.folder / MODEL)
@@ -257,13 +271,13 @@ class Detector:
     def _check_card(self) -> None:
         try:
             is_sound = (
-                is_possible(self.card["calibration"])
+                self._has_sound_rules()
+                and self.over_tiles._has_sound_rules()
                 and 0 <= self.certain_logit < math.inf
                 and self.spec.size > 0
                 and isinstance(self.card["name"], str)
                 and all(isinstance(self.card[key], dict) for key in ("trained_on", "model"))
             )
-            self.rule, self.scope, points_of(self.card)  # reading them is the check
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise DetectorError(f"the card in {self.folder} lacks a value ({error!r}): export the detector again") from error
         if not is_sound:
@@ -271,26 +285,13 @@ class Detector:
         if not (self.folder / MODEL).is_file():
             raise DetectorError(f"{self.folder / MODEL} is missing: train or copy the detector again")
 
+    def _has_sound_rules(self) -> bool:
+        self.rule, self.scope, points_of(self.card)  # reading them is the check
+        return is_possible(self.card["calibration"])
+
 
 @dataclass(frozen=True)
 class _Prepared:
     square: np.ndarray
     size: tuple[int, int]
-
-
-def _find(where: str | Path | None) -> Path:
-    if where is None:
-        if not (ASSETS / DEFAULT / CARD).is_file():
-            raise DetectorError(
-                "no detector is bundled with this version: train one with 'fauxto train', "
-                "then name its folder (--detector FOLDER)"
-            )
-        return ASSETS / DEFAULT
-    if (ASSETS / str(where) / CARD).is_file() and not Path(where).exists():
-        return ASSETS / str(where)
-    try:
-        folder = Path(where).expanduser()
-    except RuntimeError as error:  # "~name" of a user that does not exist
-        raise DetectorError(f"there is no detector at {where} ({error}): give a folder") from error
-    inside = folder / "detector"
-    return inside if (inside / CARD).is_file() and not (folder / CARD).is_file() else folder
+    logit: float | None

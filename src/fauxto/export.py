@@ -24,6 +24,7 @@ except ImportError as error:
 
 MAX_LOGIT_DIFFERENCE = 1e-3
 OPSET = 18
+MIN_SIDE = 16
 
 
 class _LogitAndEvidence(nn.Module):
@@ -37,49 +38,56 @@ class _LogitAndEvidence(nn.Module):
 
 
 def export_onnx(network: nn.Module, spec: PreprocessSpec, path: Path) -> float:
-    """Write ``images -> (logit, evidence)`` as ONNX for any batch size.
+    """Write ``images -> (logit, evidence)`` as ONNX for any batch size and, where the network takes any image size, for that too.
 
     Args:
-        network: On the CPU, in evaluation mode; with ``evidence``, the map whose mean is the logit.
+        network: On the CPU, in evaluation mode; with ``evidence``, the map whose mean is the logit. Where its ``any_size`` is
+            true, so are height and width of the exported model's input, from 16 pixels on.
         spec: Its input's size.
         path: Where the model goes; whole or not at all.
 
     Returns:
-        The largest difference of the two logits on random images, one by one and as a batch; some were saved as JPEG, which
-        ``models.routing`` treats otherwise.
+        The largest difference of the two logits on random images, one by one and as a batch, of another size too where any is
+        taken; some were saved as JPEG, which ``models.routing`` treats otherwise.
 
     Raises:
         DetectorError: The exported model does not give the network's answers.
         DiskFullError: There was no room.
         MissingExtraError: The exporter's packages are not installed.
     """
-    example = _examples(spec)
-    program = _trace(_LogitAndEvidence(network).eval(), example)
+    any_size, example = bool(getattr(network, "any_size", False)), _examples(spec)
+    program = _trace(_LogitAndEvidence(network).eval(), example, any_size=any_size)
     payload = without_notes(program.model_proto.SerializeToString())
-    with torch.no_grad():
-        expected = network(example).numpy()
-    answers = [_answers(payload, example.numpy()), _answers(payload, example[:1].numpy())]
-    difference = max(float(np.abs(answer - expected[: len(answer)]).max()) for answer in answers)
-    if not difference <= MAX_LOGIT_DIFFERENCE * max(1.0, float(np.abs(expected).max())):
-        raise DetectorError(f"the exported model's logits differ by {difference:.2g} from the network's: it is not written")
+    others = [_examples(spec, height=spec.size + 12, width=2 * spec.size + 5)] if any_size else []
+    difference = 0.0
+    for images in (example, example[:1], *others):
+        with torch.no_grad():
+            expected = network(images).numpy()
+        found = float(np.abs(_answers(payload, images.numpy()) - expected).max())
+        if not found <= MAX_LOGIT_DIFFERENCE * max(1.0, float(np.abs(expected).max())):
+            raise DetectorError(f"the exported model's logits differ by {found:.2g} from the network's: it is not written")
+        difference = max(difference, found)
     write_whole(path, lambda part: part.write_bytes(payload))
     return difference
 
 
-def _examples(spec: PreprocessSpec) -> torch.Tensor:
-    """Return two images of noise and two of noise that was saved as JPEG of quality 75: (4, 3, size, size)."""
-    levels = np.random.default_rng(0).integers(64, 192, (4, spec.size, spec.size, 3), dtype=np.uint8)
+def _examples(spec: PreprocessSpec, *, height: int = 0, width: int = 0) -> torch.Tensor:
+    """Return two images of noise and two of noise that was saved as JPEG of quality 75: (4, 3, h, w), squares by default."""
+    size = height or spec.size, width or spec.size
+    levels = np.random.default_rng(0).integers(64, 192, (4, *size, 3), dtype=np.uint8)
     levels[2:] = perturbed(levels[2:], "jpeg-75")
     return torch.from_numpy(normalised(levels, spec))
 
 
-def _trace(model: nn.Module, example: torch.Tensor) -> torch.onnx.ONNXProgram:
-    batch = torch.export.Dim("batch", min=1)
+def _trace(model: nn.Module, example: torch.Tensor, *, any_size: bool) -> torch.onnx.ONNXProgram:
+    free = {0: torch.export.Dim("batch", min=1)}
+    if any_size:
+        free |= {axis: torch.export.Dim(name, min=MIN_SIDE) for axis, name in ((2, "height"), (3, "width"))}
     try:
         with _exporter_is_quiet():
             program = torch.onnx.export(
                 model, (example,), input_names=["images"], output_names=["logit", "evidence"],
-                dynamic_shapes={"images": {0: batch}}, opset_version=OPSET, dynamo=True, verbose=False,
+                dynamic_shapes={"images": free}, opset_version=OPSET, dynamo=True, verbose=False,
             )  # fmt: skip
     except ImportError as error:
         raise missing_extra("train", error.name or "onnxscript") from error

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -65,13 +64,23 @@ def ask(session: Any, images: np.ndarray, outputs: Sequence[str], *, where: Path
     return [np.asarray(found[name]) for name in outputs]
 
 
-def in_batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+def in_batches(items: Iterable[Item], size: int, *, is_ready: Callable[[Item], bool] | None = None) -> Iterator[list[Item]]:
     """Yield lists of up to so many items, read as they are needed.
 
+    Args:
+        items: What is to be put together.
+        size: Of a list at most.
+        is_ready: Whether an item need not wait for others; where it would be the first of a list, it is the whole list.
+
     Example:
-        >>> list(in_batches("abc", 2))
-        [['a', 'b'], ['c']]
+        >>> list(in_batches("abc", 2)), list(in_batches("AabAc", 3, is_ready=str.isupper))
+        ([['a', 'b'], ['c']], [['A'], ['a', 'b', 'A'], ['c']])
     """
-    rest = iter(items)
-    while batch := list(islice(rest, size)):
+    batch: list[Item] = []
+    for item in items:
+        batch.append(item)
+        if len(batch) == size or (len(batch) == 1 and is_ready and is_ready(item)):
+            yield batch
+            batch = []
+    if batch:
         yield batch

@@ -16,6 +16,7 @@ from scipy import stats
 from fauxto.config import preset, to_dict, to_toml
 from fauxto.data.splits import fingerprint, make_split
 from fauxto.data.store import Store
+from fauxto.detector import Detector
 from fauxto.evaluation.answering import Answers
 from fauxto.perturb import STANDARD, perturbed
 from fauxto.vocabulary import Prediction
@@ -286,3 +287,10 @@ def test_what_was_written_of_a_notebook_run_can_stand_for_it(tmp_path):
     found = fast.against(notebook, [run])
     assert found["times_as_fast"]["median"] == 12.0
     assert found["times_as_fast_per_core"] == 6.0
+
+
+def test_the_cost_of_tiles_is_measured_at_its_size(tiled_folder: Path) -> None:
+    tiles = module("tiles_cost")
+    found = tiles.costs(Detector.load(tiled_folder), 0.02, n_runs=2)
+    assert (found["height"], found["width"], found["n_tiles"]) == (122, 163, 15)  # sqrt(20000 * 3 / 4) = 122.5; 3 rows of 5
+    assert all(found[name]["n_runs"] == 2 and found[name]["min_s"] > 0 for name in ("decode", "predict", "at_most"))

@@ -168,3 +168,26 @@ def test_an_operating_point_that_the_card_lacks_ends_in_one_sentence(
         assert (code, out) == (2, "")
         assert message in err
         assert err.count("\n") == 1
+
+
+def test_check_says_which_detector_answered(run: Run, two_bundled: Path, tmp_path: Path) -> None:
+    paths = [tmp_path / "a.png", tmp_path / "b.png", tmp_path / "c.png"]
+    for path, size in zip(paths, ((32, 32), (100, 90)), strict=False):
+        Image.fromarray(np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)).save(path)
+    code, out, _ = run("check", *paths, "--json")
+    found = json.loads(out)
+    assert [row["detector"] for row in found["images"]] == ["small", "tiled", ""]
+    assert [about["detector"] for about in found["detectors"]] == ["small", "tiled"]
+    assert found["detectors"][1]["tiles"] == {"side": 32, "most": 16, "rule": "mean", "threshold": 0.5, "unsure": None}
+    assert "tiles" not in found["detectors"][0]
+    assert code == 4
+    _, out, _ = run("check", *paths[:2])
+    assert "small, fake from p_fake 0.5" in " ".join(out.split())
+    assert "tiled, fake from p_fake 0.4; over tiles fake from p_fake 0.5" in " ".join(out.split())
+    lines = [line.split() for line in out.replace("│", " ").replace("┃", " ").splitlines()]
+    assert any("detector" in line and "verdict" in line for line in lines)
+    _, out, _ = run("check", *paths[:2], "--csv")
+    assert [line.rsplit(",", 1)[1] for line in out.splitlines()] == ["detector", "small", "tiled"]
+    _, out, _ = run("check", *paths[:2], "--json", "--detector", "general")
+    found = json.loads(out)
+    assert (found["detector"], {row["detector"] for row in found["images"]}) == ("tiled", {"tiled"})

@@ -14,6 +14,7 @@ import fauxto
 from fauxto import Detector
 from fauxto.checkpoint import CARD, CARD_FORMAT, MODEL, WEIGHTS, load_tensors
 from fauxto.runs import sha256_of
+from fauxto.tiles import aggregate
 from fauxto.verdicts import points_of
 
 KEYS = {
@@ -23,10 +24,10 @@ KEYS = {
 BUNDLED = sorted((Path(str(fauxto.__file__)).parent / "assets").glob(f"*/{CARD}"))
 
 
-@pytest.fixture(scope="module", params=["trained here", *(path.parent.name for path in BUNDLED)])
-def detector(request: pytest.FixtureRequest, run_folder: Path) -> Detector:
-    """The session's own detector, and every one that is bundled, by its name."""
-    return Detector.load(run_folder if request.param == "trained here" else request.param)
+@pytest.fixture(scope="module", params=["trained here", "over tiles", *(path.parent.name for path in BUNDLED)])
+def detector(request: pytest.FixtureRequest, run_folder: Path, tiled_folder: Path) -> Detector:
+    """The session's own detectors, and every one that is bundled, by its name."""
+    return Detector.load({"trained here": run_folder, "over tiles": tiled_folder}.get(request.param, request.param))
 
 
 @pytest.fixture(scope="module")
@@ -110,8 +111,9 @@ def test_sizes_outside_the_scope_are_unsure(detector: Detector) -> None:
     scope = detector.card["scope"]
     for height, width in ((scope["max_side"] + 1, scope["max_side"]), (max(1, scope["min_side"] - 1), scope["max_side"])):
         answer = detector.predict([np.zeros((height, width, 3), np.uint8)])[0]
-        if scope["min_side"] <= min(height, width) and max(height, width) <= scope["max_side"]:
-            continue  # a scope that begins at 1 has no smaller size
+        known = (detector.over_tiles if detector.is_tiled(height, width) else detector).scope
+        if known.size_reason(height, width) is None:
+            continue  # a scope that begins at 1 has no smaller size; over tiles larger images may be answered
         assert answer.verdict == "unsure"
         assert f"{width} x {height}" in answer.reason
 
@@ -150,3 +152,18 @@ def test_no_pattern_gets_a_verdict_where_the_card_knows_its_statistics(detector:
 
 def test_loading_again_gives_the_same_answers(detector: Detector, images: list[np.ndarray]) -> None:
     np.testing.assert_array_equal(Detector.load(detector.folder).logits(images), detector.logits(images))
+
+
+def test_a_large_image_over_tiles_is_answered_by_its_tiles_and_its_own_rules(detector: Detector) -> None:
+    if detector.tiles is None:
+        pytest.skip("the card has no tiles")
+    height, width = 3 * detector.tiles.side, max(2 * detector.tiles.side, 2 * detector.spec.size + 1)
+    image = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    (answer,) = detector.predict([image])
+    evidence, rules = detector.evidence(image), detector.over_tiles
+    assert evidence.shape == detector.tiles.lattice(height, width)
+    assert aggregate(evidence, detector.tiles.rule) == pytest.approx(answer.logit, abs=1e-5)
+    assert rules.p_fake(np.array([answer.logit])) == answer.p_fake
+    assert answer.verdict in ("unsure", *rules.rule.verdicts(np.array([answer.p_fake])))
+    too_large = np.zeros((detector.tiles.side, int(rules.scope.max_side) + 1, 3), np.uint8)
+    assert detector.predict([too_large])[0].kind == "size"

@@ -22,6 +22,8 @@ from fauxto.vocabulary import Prediction
 class FakeDetector:
     """Says fake where neighbouring pixels differ much, unsure of sizes out of scope and in a range; counts what it was asked."""
 
+    tiles = None
+
     def __init__(self, card=None, *, threshold=0.5, unsure=(0.5, 0.5), operating_point=""):
         self.card = {"name": "fake detector", "threshold": threshold, **(card or {})}
         self.threshold, self.unsure, self.operating_point = threshold, unsure, operating_point

@@ -18,7 +18,8 @@ from fauxto.checkpoint import MODEL, WEIGHTS, save_tensors, write_card
 from fauxto.detector import Detector
 from fauxto.errors import DetectorError, ImageError, MissingExtraError, UsageError
 from fauxto.explain import cam
-from fauxto.explain.cam import NO_EVIDENCE, Explainer, explain_image, load_network, scaled
+from fauxto.explain.cam import Explainer, explain_image, load_network
+from fauxto.explain.explanation import NO_EVIDENCE, scaled
 from fauxto.models import factory
 from fauxto.preprocess import PreprocessSpec, to_network_input
 
@@ -297,7 +298,7 @@ def test_half_written_explanation_is_removed(explainer: Explainer, tmp_path: Pat
     def fails(*_args: object, **_options: object) -> None:
         raise RuntimeError("a colour was missing")
 
-    monkeypatch.setattr(cam.pictures, "picture", fails)
+    monkeypatch.setattr("fauxto.explain.pictures.picture", fails)
     with pytest.raises(RuntimeError):
         found.save(tmp_path / "one")
     assert list(tmp_path.iterdir()) == []

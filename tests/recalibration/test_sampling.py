@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from fauxto import Detector
+from fauxto.asking import Network
 from fauxto.data.decoding import pixel_digest
 from fauxto.data.sources import open_source
 from fauxto.data.splits import fingerprint
@@ -190,9 +191,9 @@ def test_places_without_images_are_named_for_what_they_are(detector: Detector, t
 
 
 def test_the_network_sees_many_images_at_once(detector: Detector, image_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes, run = [], Detector._run
+    sizes, run = [], Network.of_squares
     monkeypatch.setattr(
-        Detector, "_run", lambda self, squares, output: (sizes.append(len(squares)), run(self, squares, output))[1]
+        Network, "of_squares", lambda self, squares, output: (sizes.append(len(squares)), run(self, squares, output))[1]
     )
     unlabelled_sample(detector, image_folder / "train")
     assert sizes[0] == 64

@@ -76,15 +76,15 @@ def _sample(detector: Detector, data: Path, out: Path, *, unlabelled: bool, skip
 
 
 def _about(made: Recalibration, out: Path) -> dict[str, object]:
-    calibration = {key: value for key, value in made.card["calibration"].items() if key != "sample"}
-    sample = made.card["calibration"].get("sample", {})
+    calibration = {key: value for key, value in made.rules["calibration"].items() if key != "sample"}
+    sample = made.rules["calibration"].get("sample", {})
     alarms = made.false_alarm_rate
     return {
         "detector": str(out),
         "calibration": calibration,
         "left_out": sample.get("left_out", {}),
-        "threshold": made.card["threshold"],
-        "unsure": made.card.get("unsure"),
+        "threshold": made.rules["threshold"],
+        "unsure": made.rules.get("unsure"),
         "share_of_fakes": _plain(made.share),
         "false_alarm_rate_on_the_sample": _plain(alarms) if alarms else None,
         "warnings": list(made.warnings),
@@ -92,7 +92,7 @@ def _about(made: Recalibration, out: Path) -> dict[str, object]:
 
 
 def _lines(made: Recalibration) -> list[str]:
-    about = made.card["calibration"]
+    about = made.rules["calibration"]
     lines = [
         f"{about['method']}, fitted on {about['fitted_on']}: temperature {about['temperature']:.4g}, bias {about['bias']:+.4g}"
     ]
@@ -101,14 +101,14 @@ def _lines(made: Recalibration) -> list[str]:
     if made.false_alarm_rate is not None:
         rate = made.false_alarm_rate
         lines.append(f"false alarms on this sample: {100 * (rate.value or 0.0):.2f} % ({_ends(rate)}); it chose, and so flatters")
-    band = made.card.get("unsure")
+    band = made.rules.get("unsure")
     if band:
         lines.append(f"unsure from p_fake {band['low']:.4g} to {min(band['high'], 1.0):.4g}")
-    points = {name: at for name, at in made.card.get("operating_points", {}).items() if isinstance(at, dict)}
+    points = {name: at for name, at in made.rules.get("operating_points", {}).items() if isinstance(at, dict)}
     for name, point in points.items():
         lines.append(f"{name}: p_fake >= {point['threshold']:.4g}")
     if points:
-        lines.append(f"points measured on {made.card['operating_points']['measured_on']}")
+        lines.append(f"points measured on {made.rules['operating_points']['measured_on']}")
     return lines
 
 

@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,12 +22,15 @@ if TYPE_CHECKING:
     from fauxto.vocabulary import Prediction
 
 FOUND_FAKE, FOUND_UNSURE = 10, 11
-COLUMNS = ("image", "verdict", "p_fake", "logit", "kind", "reason", "error")
+COLUMNS = ("image", "verdict", "p_fake", "logit", "kind", "reason", "error", "detector")
 
 
 def check(
     images: Annotated[list[str], typer.Argument(help="Images, folders of images, or - for one image on standard input.")],
-    detector: Annotated[str | None, typer.Option(help="Detector folder, run folder, or the name of a bundled one.")] = None,
+    detector: Annotated[
+        str | None,
+        typer.Option(help="Detector folder, run folder, or the name of a bundled one: it answers images of every size."),
+    ] = None,
     operating_point: Annotated[
         str, typer.Option(help="Decide at this operating point of the card: fpr1 and fpr5 are 1 % and 5 % false alarms.")
     ] = "",
@@ -34,6 +38,8 @@ def check(
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
 ) -> None:
     """Say of each image whether it is a photograph or AI-generated.
+
+    Without --detector the bundled detector answers; where two are bundled, the one that is for an image's size.
 
     Examples:
       fauxto check photo.jpg
@@ -49,25 +55,26 @@ def check(
        2  wrong call, or an operating point that the card does not have
        6  no usable detector
     """
-    from fauxto.detector import Detector
+    from fauxto.choosing import load_by_size, predict_by_size
     from fauxto.images import MAX_FILE_BYTES
 
     if as_json and as_csv:
         raise UsageError("--json and --csv exclude each other: choose one")
-    loaded = Detector.load(detector)
-    loaded = loaded.at(operating_point) if operating_point else loaded
+    loaded = load_by_size(detector, operating_point)
     names = _names(images)
     sources = (sys.stdin.buffer.read(MAX_FILE_BYTES + 1) if name == "-" else name for name in names)
-    rows = [_row(name, answer) for name, answer in zip(names, loaded.predict_each(sources), strict=True)]
-    note = str(loaded.card.get("trained_on", {}).get("note", ""))
+    rows = [_row(name, *answered) for name, answered in zip(names, predict_by_size(sources, loaded), strict=True)]
+    abouts = [_about(one) for one in loaded.values()]
     if as_json:
-        print(json.dumps(_about(loaded) | {"note": note, "images": rows}, indent=2))
+        print(json.dumps((abouts[0] if len(abouts) == 1 else {"detectors": abouts}) | {"images": rows}, indent=2))
     elif as_csv:
         print(_csv(rows), end="")
     else:
-        _print_table(rows, printable(_title(loaded)))
-    if note and not as_json:
-        typer.secho(printable(f"this detector was trained on {note}"), err=True, fg=typer.colors.YELLOW)
+        _print_table(rows, [printable(_title(one)) for one in loaded.values()])
+    for about in abouts:
+        if about["note"] and not as_json:
+            which = "this detector" if len(abouts) == 1 else f"the detector {about['detector']}"
+            typer.secho(printable(f"{which} was trained on {about['note']}"), err=True, fg=typer.colors.YELLOW)
     raise typer.Exit(exit_code(rows))
 
 
@@ -86,23 +93,31 @@ def exit_code(rows: Iterable[dict[str, Any]]) -> int:
 
 
 def _about(detector: Detector) -> dict[str, Any]:
+    about = {"detector": detector.card["name"], "operating_point": detector.operating_point, **_rule(detector)}
+    if detector.tiles:
+        about["tiles"] = {**asdict(detector.tiles), **_rule(detector.over_tiles)}
+    return about | {"note": str(detector.card.get("trained_on", {}).get("note", ""))}
+
+
+def _rule(detector: Detector) -> dict[str, Any]:
     rule = detector.rule
-    return {
-        "detector": detector.card["name"],
-        "operating_point": detector.operating_point,
-        "threshold": rule.threshold,
-        "unsure": {"low": rule.low, "high": rule.high} if rule.low < rule.high else None,
-    }
+    unsure = {"low": rule.low, "high": rule.high} if rule.low < rule.high else None
+    return {"threshold": rule.threshold, "unsure": unsure}
 
 
 def _title(detector: Detector) -> str:
+    title = f"{detector.card['name']}, {_rule_in_words(detector)}"
+    if detector.tiles and detector.over_tiles.rule != detector.rule:
+        title += f"; over tiles {_rule_in_words(detector.over_tiles)}"
+    return title + (f" (operating point {detector.operating_point})" if detector.operating_point else "")
+
+
+def _rule_in_words(detector: Detector) -> str:
     from fauxto.verdicts import short
 
     rule = detector.rule
-    title = f"{detector.card['name']}, fake from p_fake {short(rule.high)}"
-    if rule.low < rule.high:
-        title += f", real below {short(rule.low)}, unsure between"
-    return title + (f" (operating point {detector.operating_point})" if detector.operating_point else "")
+    words = f"fake from p_fake {short(rule.high)}"
+    return words + (f", real below {short(rule.low)}, unsure between" if rule.low < rule.high else "")
 
 
 def _names(images: list[str]) -> list[str]:
@@ -122,10 +137,11 @@ def _images_below(folder: Path) -> list[str]:
     return found
 
 
-def _row(name: str, answer: Prediction | ImageError) -> dict[str, Any]:
+def _row(name: str, detector: Detector, answer: Prediction | ImageError) -> dict[str, Any]:
     if isinstance(answer, ImageError):
-        return {"image": name, "verdict": None, "p_fake": None, "logit": None, "reason": "", "kind": "", "error": str(answer)}
-    return {"image": name, **answer.to_dict(), "error": ""}
+        nothing = dict.fromkeys(("verdict", "p_fake", "logit"))
+        return {"image": name, **nothing, "reason": "", "kind": "", "error": str(answer), "detector": ""}
+    return {"image": name, **answer.to_dict(), "error": "", "detector": detector.card["name"]}
 
 
 def _csv(rows: list[dict[str, Any]]) -> str:
@@ -136,21 +152,24 @@ def _csv(rows: list[dict[str, Any]]) -> str:
     return text.getvalue()
 
 
-def _print_table(rows: list[dict[str, Any]], title: str) -> None:
+def _print_table(rows: list[dict[str, Any]], titles: list[str]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     colours = {"fake": "bold red", "real": "green", "unsure": "yellow", None: "magenta"}
-    table = Table(title=Text(title), title_justify="left")
+    table = Table(title=Text("\n".join(titles)), title_justify="left")
     table.add_column("image", overflow="fold")
     table.add_column("verdict")
     table.add_column("p_fake", justify="right")
+    if len(titles) > 1:
+        table.add_column("detector", overflow="fold")
     if any(row["reason"] or row["error"] for row in rows):
         table.add_column("why", overflow="fold")
     for row in rows:
         verdict = Text(row["verdict"] or "unreadable", style=colours[row["verdict"]])
         p_fake = "" if row["p_fake"] is None else f"{row['p_fake']:.4f}"
-        cells = [Text(printable(row["image"])), verdict, Text(p_fake), Text(printable(row["reason"] or row["error"]))]
+        by = [Text(printable(row["detector"]))] if len(titles) > 1 else []
+        cells = [Text(printable(row["image"])), verdict, Text(p_fake), *by, Text(printable(row["reason"] or row["error"]))]
         table.add_row(*cells[: len(table.columns)])
     Console().print(table)

@@ -13,6 +13,7 @@ from fauxto.data.splits import Positions, Split, fingerprint, make_split
 from fauxto.data.store import Store
 from fauxto.errors import DataError, ImageError, ScoreError
 from fauxto.evaluation.seen import may_be_seen, training_on
+from fauxto.evaluation.sets import Stored, fitting, mixed_rules
 from fauxto.metrics import all_metrics, confusion_intervals, reliability_bins, wilson
 from fauxto.report import Column, GeneratorRow, ImageScores, Mistake, Report, count_verdicts, measure_points
 from fauxto.runs import environment_record
@@ -68,6 +69,8 @@ def evaluate(
     if prevalence is not None and not 0 <= prevalence <= 1:
         raise ScoreError(f"the share of fakes must lie in [0, 1], got {prevalence}: 0.01 is one in a hundred")
     members = _check_columns(columns, n_images=len(store))
+    images = Stored(store, members)
+    detector = fitting(detector, images)
     scores = _scores(detector, store, members, progress)
     bootstrap = {"threshold": detector.threshold, "n_resamples": n_resamples, "seed": seed, "level": level}
     measured = tuple(
@@ -77,7 +80,7 @@ def evaluate(
         detector=str(detector.card.get("name", "unnamed")), card=detector.card, data=data,
         note=note or _note_of(detector.card, store), threshold=detector.threshold, operating_point=detector.operating_point,
         columns=measured, scores=scores, mistakes=_mistakes(store, members, scores),
-        caveats=_caveats(detector.card, store, members, scores) + _broken_promises(measured[0]),
+        caveats=_caveats(detector.card, store, members, scores) + _broken_promises(measured[0]) + mixed_rules(detector, images),
         level=level, n_resamples=n_resamples, seed=seed, command=command, prevalence=prevalence,
         date=date or datetime.now(timezone.utc).isoformat(timespec="seconds"), environment=environment_record(),
         n_calibrating=n_calibrating(detector.card, store, members),

@@ -11,93 +11,40 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib import metadata, resources
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from fauxto.checkpoint import MODEL, verified
-from fauxto.data.store import Store, read_store
 from fauxto.detector import Detector
 from fauxto.errors import FauxtoError, UsageError
+from fauxto.evaluation.sets import Images, Loose, Stored, by_own_rules
 from fauxto.perturb import perturbed, steps
-from fauxto.preprocess import fit_square
 from fauxto.runs import cache_folder, write_whole
 from fauxto.vocabulary import Kind, Verdict
 
+__all__ = ["AS_THEY_ARE", "Answers", "Images", "Loose", "Progress", "Stored", "answers", "n_cores"]
 AT_ONCE = 1024  # images of one task at most, a multiple of the detector's batch: the same batches whoever does the task
-_SQUARES_AT_ONCE, _PIXELS_AT_ONCE = 2**24, 2**22  # pixels in memory: what the network sees; images that are being changed
+_SQUARES_AT_ONCE, _PIXELS_AT_ONCE = 2**24, 2**22  # pixels: of the squares of one task; of images that are being changed
 WORTH_PROCESSES = 8192  # answers; fewer are there before the processes are
 AS_THEY_ARE = ""  # stands for no perturbation
 _KINDS = ("", *(kind.value for kind in Kind))
 # What an answer depends on.
-_CODE = ("calibration.py", "detector.py", "perturb/__init__.py", "preprocess.py", "scope.py", "session.py", "verdicts.py")
+_CODE = (
+    "asking.py", "calibration.py", "detector.py", "judging.py", "perturb/__init__.py", "preprocess.py", "scope.py", "session.py",
+    "tiles.py", "verdicts.py",
+)  # fmt: skip
 _PACKAGES = ("numpy", "pillow", "onnxruntime")
 
 Progress = Callable[[int, int], None]
 _Task = tuple[str, int, np.ndarray | None]  # perturbation, position of the first image, logits where they are known
 _Part = tuple[np.ndarray, np.ndarray]  # logits, codes of the kinds
 _worker: dict[str, Callable[[_Task], _Part]] = {}  # in a helper process: what it does
-
-
-class Images(Protocol):
-    """A set of images that can be read in parts."""
-
-    @property
-    def key(self) -> str:
-        """Text that is equal only for the same pixels in the same order."""
-
-    def __len__(self) -> int: ...
-
-    def part(self, start: int, stop: int) -> list[np.ndarray]:
-        """Return images as uint8, shape (h, w, 3) each."""
-
-
-@dataclass(frozen=True, eq=False)
-class Stored:
-    """Images of a store, by their positions in it."""
-
-    store: Store
-    members: np.ndarray
-
-    @property
-    def key(self) -> str:
-        """The pixels' own hashes, in order."""
-        return hashlib.sha256(b"".join(self.store.pixel_hash[self.members].tolist())).hexdigest()
-
-    def __len__(self) -> int:
-        return len(self.members)
-
-    def part(self, start: int, stop: int) -> list[np.ndarray]:
-        """Return images as uint8, shape (h, w, 3) each."""
-        return [self.store.image(at) for at in self.members[start:stop].tolist()]
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Go to another process as a folder's name; the pixels are mapped there again."""
-        return _reopened, (self.store.folder, self.members)
-
-
-@dataclass(frozen=True, eq=False)
-class Loose:
-    """Images in memory: uint8, shape (n, h, w, 3)."""
-
-    pixels: np.ndarray
-
-    @property
-    def key(self) -> str:
-        """A hash of shape and pixels."""
-        return hashlib.sha256(f"{self.pixels.shape}".encode() + np.ascontiguousarray(self.pixels).tobytes()).hexdigest()
-
-    def __len__(self) -> int:
-        return len(self.pixels)
-
-    def part(self, start: int, stop: int) -> list[np.ndarray]:
-        """As ``Images.part``."""
-        return list(self.pixels[start:stop])
 
 
 @dataclass(frozen=True)
@@ -163,7 +110,7 @@ def answers(
         else:
             known[name] = logit
     _ask(detector, images, known, places, found, seed, n_workers, progress or (lambda done, total: None))
-    return {name: _answers(detector, *found[name]) for name in names}
+    return {name: _answers(detector, images, *found[name]) for name in names}
 
 
 def n_cores() -> int:
@@ -229,25 +176,22 @@ def _work(task: _Task) -> _Part:
 def _part(detector: Detector, images: Images, seed: int, task: _Task) -> _Part:
     """Return logits and kinds for the images of one task."""
     name, start, logits = task
-    pixels = images.part(start, start + _at_once(detector))
-    squares = _squares(pixels, name, seed, start, size=detector.spec.size)
-    logits = detector.logits(squares) if logits is None else logits
-    judged = detector.judged(squares, logits, [image.shape[:2] for image in pixels])
-    return logits, np.array([_KINDS.index(one.kind) for one in judged], np.uint8)
+    pixels = _changed(images.part(start, start + _at_once(detector)), name, seed, start)
+    said = detector.predict(pixels, logits=logits)
+    logit = np.array([one.logit for one in said], np.float32)
+    return logit, np.array([_KINDS.index(one.kind) for one in said], np.uint8)
 
 
 def _at_once(detector: Detector) -> int:
-    return max(1, min(AT_ONCE, _SQUARES_AT_ONCE // detector.spec.size**2))
+    most = AT_ONCE if detector.tiles is None else max(1, AT_ONCE // 4)  # tiles take their time, and progress should show
+    return max(1, min(most, _SQUARES_AT_ONCE // detector.spec.size**2))
 
 
-def _squares(pixels: list[np.ndarray], name: str, seed: int, start: int, *, size: int) -> np.ndarray:
-    """Return what the network sees; few large images are changed at once, so that any set fits into memory."""
+def _changed(pixels: list[np.ndarray], name: str, seed: int, start: int) -> Iterator[np.ndarray]:
+    """Yield the images after a perturbation of each as a whole; few large ones are changed at once, so that any set fits."""
     n = max(1, _PIXELS_AT_ONCE // max(image.shape[0] * image.shape[1] for image in pixels))
-    squares: list[np.ndarray] = []
     for at in range(0, len(pixels), n):
-        some = _perturbed(pixels[at : at + n], name, seed, start + at) if name else pixels[at : at + n]
-        squares += [fit_square(image, size=size) for image in some]
-    return np.stack(squares)
+        yield from _perturbed(pixels[at : at + n], name, seed, start + at) if name else pixels[at : at + n]
 
 
 def _perturbed(pixels: list[np.ndarray], name: str, seed: int, start: int) -> list[np.ndarray]:
@@ -256,10 +200,9 @@ def _perturbed(pixels: list[np.ndarray], name: str, seed: int, start: int) -> li
     return [perturbed(image[None], name, seed=seed, first=start + at)[0] for at, image in enumerate(pixels)]
 
 
-def _answers(detector: Detector, logit: np.ndarray, code: np.ndarray) -> Answers:
-    p_fake, kind = detector.p_fake(logit), np.array(_KINDS)[code]
-    # >= as in metrics: a tie at the threshold is "fake".
-    called_fake = p_fake >= detector.threshold
+def _answers(detector: Detector, images: Images, logit: np.ndarray, code: np.ndarray) -> Answers:
+    kind = np.array(_KINDS)[code]
+    p_fake, called_fake = by_own_rules(detector, images, logit)
     answered = np.where(called_fake, Verdict.FAKE.value, Verdict.REAL.value)
     return Answers(logit, p_fake, called_fake, kind, np.where(kind == "", answered, Verdict.UNSURE.value))
 
@@ -274,6 +217,8 @@ def _places(detector: Detector, images: str, name: str, seed: int) -> tuple[Path
     anew = [[detector.bias, detector.certain_logit]] if {"bias", "certain_logit"} & set(card["calibration"]) else []
     said: list[Any] = [code, versions, card["sha256"][MODEL], detector.spec.to_dict(), asked_twice, images, name, seed, *anew]
     decided = [detector.temperature, card.get("threshold"), card.get("unsure"), card["scope"], detector.operating_point]
+    if detector.tiles:
+        said, decided = [*said, asdict(detector.tiles)], [*decided, card["tiles"]]
     keys = (hashlib.sha256(json.dumps(each, sort_keys=True).encode()).hexdigest() for each in (said, said + decided))
     of_logits, of_kinds = (cache_folder() / "answers" / f"{key}.npy" for key in keys)
     return of_logits, of_kinds
@@ -293,7 +238,3 @@ def _save(path: Path, *, values: np.ndarray) -> None:
     """Write values under exactly this name; numpy would add a suffix to a path."""
     with path.open("wb") as stream:
         np.save(stream, values)
-
-
-def _reopened(folder: Path, members: np.ndarray) -> Stored:
-    return Stored(read_store(folder), members)

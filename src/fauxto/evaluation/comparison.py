@@ -17,6 +17,7 @@ from fauxto.errors import DataError, ImageError, UsageError
 from fauxto.evaluation import calibrated_here, columns_for
 from fauxto.evaluation.scores import ScoresFile, check_labels, read_scores
 from fauxto.evaluation.seen import may_be_seen
+from fauxto.evaluation.sets import Stored, fitting
 from fauxto.metrics import Answers, Interval, all_metrics, brier_score, differences, holm, mcnemar
 from fauxto.report.versus import Comparison, Contestant, Disagreement, Pair
 
@@ -73,6 +74,7 @@ def compare(
         if isinstance(one, ScoresFile):
             check_labels(one, store)
     column, members = common_images(contestants, store)
+    contestants = [fitting(one, Stored(store, members)) if isinstance(one, Detector) else one for one in contestants]
     drawn: dict[str, Any] = {"n_resamples": n_resamples, "seed": seed, "level": level}
     is_fake, paths = store.is_fake[members], store.path[members].tolist()
     counting = _Counting(progress, sum(isinstance(one, Detector) for one in contestants) * len(members))

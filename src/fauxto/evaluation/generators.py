@@ -13,8 +13,9 @@ from fauxto.data.store import Store
 from fauxto.detector import Detector
 from fauxto.errors import DataError
 from fauxto.evaluation import calibrated_here
-from fauxto.evaluation.answering import AS_THEY_ARE, Answers, Images, Progress, Stored, answers
+from fauxto.evaluation.answering import AS_THEY_ARE, Answers, Progress, answers
 from fauxto.evaluation.seen import may_be_seen
+from fauxto.evaluation.sets import Images, Stored, fitting
 from fauxto.metrics import auc_interval, confusion, ratio_interval_of, wilson
 from fauxto.report.generators import AS_IS, MIN_FAKES, AcrossGenerators, Against, Row
 from fauxto.vocabulary import Verdict
@@ -86,6 +87,7 @@ def measure_generators(
     files = {name: files_of(store, fakes[names == name]) for name in np.unique(names).tolist()}
     sets = Stored(home, photographs), Stored(store, fakes)
     rows: list[Row] = []
+    detectors = [fitting(each, *sets) for each in detectors]
     for detector in detectors:
         of_reals, of_fakes = (_said(detector, some, encode, n_workers, progress) for some in sets)
         row = row_of(detector, names, of_fakes, of_reals, files, real_files, level=level)

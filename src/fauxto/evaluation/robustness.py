@@ -9,7 +9,8 @@ import numpy as np
 from fauxto.data.store import Store
 from fauxto.detector import Detector
 from fauxto.errors import DataError, UsageError
-from fauxto.evaluation.answering import Answers, Progress, Stored, answers
+from fauxto.evaluation.answering import Answers, Progress, answers
+from fauxto.evaluation.sets import Stored, fitting
 from fauxto.metrics import (
     Interval,
     auc_interval,
@@ -61,7 +62,9 @@ def measure_robustness(
     members = np.unique(np.concatenate(list(columns.values())))
     if tuple(store.path[members].tolist()) != report.scores.path:
         raise DataError("these columns are not the images of the report: give those that it was made of")
-    found = answers(detector, Stored(store, members), names, seed=seed, n_workers=n_workers, progress=progress)
+    images = Stored(store, members)
+    detector = fitting(detector, images)
+    found = answers(detector, images, names, seed=seed, n_workers=n_workers, progress=progress)
     scores = report.scores
     clean = Answers(scores.logit, scores.p_fake, scores.called_fake, np.array(scores.kind), scores.verdict)
     return Robustness(

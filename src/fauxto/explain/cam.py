@@ -8,19 +8,17 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from fauxto.checkpoint import WEIGHTS
 from fauxto.config import nearest
 from fauxto.detector import Detector
 from fauxto.errors import DetectorError, UsageError, missing_extra
-from fauxto.explain import pictures
+from fauxto.explain.explanation import TARGETS, Explanation, scaled
+from fauxto.explain.over_tiles import explain_over_tiles
 from fauxto.images import ImageLike, to_pixels
 from fauxto.networks import load_network
 from fauxto.preprocess import fit_square, to_network_input
-from fauxto.runs import whole_folder, write_json
 from fauxto.session import in_batches
-from fauxto.vocabulary import Label
 
 try:
     import torch
@@ -32,86 +30,8 @@ try:
 except ImportError as error:
     raise missing_extra("train", error.name or "grad-cam") from error
 
-METHOD = "Grad-CAM (Selvaraju et al. 2017, arXiv 1610.02391)"
-TARGETS = {"fake": Label.FAKE, "real": Label.REAL}
 MIN_MAP_SIDE = 4
 BATCH_SIZE = 64
-NO_EVIDENCE = "no positive evidence for this target at this layer"
-
-
-@dataclass(frozen=True, eq=False)
-class Explanation:
-    """Where one image holds evidence for one target, and what the detector says of the image.
-
-    Attributes:
-        image: uint8, shape (h, w, 3), in the network's size, before the card's preprocessing.
-        map: float32, shape (h', w') as the layer gives it, in [0, 1]; 1 is the strongest evidence of this very map.
-        peak: The map's maximum before it was scaled to 1; 0 where there is no positive evidence at all.
-        target: "fake" or "real": the answer that the map speaks for.
-        is_predicted_target: Nobody asked for a target, so that it is the predicted class.
-        layer: Where in the network the map was taken.
-        p_fake: Calibrated probability in [0, 1] that the image is AI-generated.
-        logit: The network's raw answer; larger is more fake.
-        verdict: As ``Detector.predict`` says it.
-        detector: The detector's name and the first characters of its weights' checksum.
-        source: The image's path, or empty.
-    """
-
-    image: np.ndarray
-    map: np.ndarray
-    peak: float
-    target: str
-    is_predicted_target: bool
-    layer: str
-    p_fake: float
-    logit: float
-    verdict: str
-    detector: str = ""
-    source: str = ""
-
-    @property
-    def map_size(self) -> tuple[int, int]:
-        """Height and width of the map before enlargement."""
-        return self.map.shape[0], self.map.shape[1]
-
-    @property
-    def note(self) -> str:
-        """What to know about this map; empty if nothing."""
-        return "" if self.peak > 0 else NO_EVIDENCE
-
-    @property
-    def caption(self) -> str:
-        """The line that stands on every picture: map size, layer, target."""
-        height, width = self.map_size
-        chosen = " (the predicted class)" if self.is_predicted_target else ""
-        return f"map {height}x{width}, layer {self.layer}, target {self.target}{chosen}"
-
-    def upsampled(self) -> np.ndarray:
-        """Return the map enlarged to the image: float32, shape (h, w), bilinear, in [0, 1]."""
-        return pictures.enlarged(self.map, height=self.image.shape[0], width=self.image.shape[1])
-
-    def overlay(self) -> Image.Image:
-        """Return the picture: image, overlay and colour bar, with the answer above and the caption below."""
-        headline = f"p_fake {self.p_fake:.3f}, verdict {self.verdict}"
-        return pictures.picture(self.image, self.map, headline=headline, caption=self.caption, note=self.note)
-
-    def to_dict(self) -> dict[str, object]:
-        """Return everything but the arrays, ready for JSON."""
-        names = ("target", "is_predicted_target", "layer", "p_fake", "logit", "verdict", "peak", "note", "detector", "source")
-        return {"method": METHOD, "map_size": list(self.map_size), **{name: getattr(self, name) for name in names}}
-
-    def save(self, folder: str | Path) -> Path:
-        """Write ``map.npy``, ``overlay.png`` and ``manifest.json`` into a new folder, all of them or nothing.
-
-        Raises:
-            UsageError: The folder exists.
-            DiskFullError: There was no room; nothing is left behind.
-        """
-        with whole_folder(Path(folder)) as inside:
-            np.save(inside / "map.npy", self.map)
-            self.overlay().save(inside / "overlay.png")
-            write_json(inside / "manifest.json", {**self.to_dict(), "files": ["map.npy", "overlay.png"]})
-        return Path(folder)
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,6 +118,7 @@ class Explainer:
             images: Paths, file contents, Pillow images or uint8 arrays (h, w, 3) in RGB.
             target: "fake" or "real"; None takes each image's predicted class.
             layer: One of ``map_layers``; None takes the deepest with a map of at least 4x4.
+                The map of an image that is answered over tiles holds the tiles' own answers, whatever the layer.
 
         Raises:
             UsageError: Unknown target or layer, or a map under 4x4.
@@ -207,13 +128,25 @@ class Explainer:
         if target is not None and target not in TARGETS:
             raise UsageError(f"the target must be one of {', '.join(TARGETS)}, got {target!r}")
         chosen = self.choose_layer(layer)
-        return [
-            explanation for batch in in_batches(images, BATCH_SIZE) for explanation in self._explain_batch(batch, target, chosen)
-        ]
+        ready = (self._ready(image, target) for image in images)
+        return [each for batch in in_batches(ready, BATCH_SIZE) for each in self._explain_batch(batch, target, chosen)]
 
-    def _explain_batch(self, images: Sequence[ImageLike], target: str | None, layer: str) -> list[Explanation]:
+    def _ready(self, image: ImageLike, target: str | None) -> _Small | Explanation:
+        """Return what waits for its batch, or at once the map of an image that is answered over tiles."""
+        pixels = to_pixels(image)
+        source = str(image).encode(errors="backslashreplace").decode() if isinstance(image, (str, Path)) else ""
+        if self.detector.is_tiled(*pixels.shape[:2]):
+            return explain_over_tiles(self.detector, pixels, target, name=self.name, source=source)
+        return _Small(pixels, source)
+
+    def _explain_batch(self, batch: Sequence[_Small | Explanation], target: str | None, layer: str) -> list[Explanation]:
+        small = [item for item in batch if isinstance(item, _Small)]
+        explained = iter(self._explain_small(small, target, layer) if small else [])
+        return [next(explained) if isinstance(item, _Small) else item for item in batch]
+
+    def _explain_small(self, images: Sequence[_Small], target: str | None, layer: str) -> list[Explanation]:
         detector = self.detector
-        pixels = [to_pixels(image) for image in images]
+        pixels = [image.pixels for image in images]
         squares = np.stack([fit_square(each, size=detector.spec.size) for each in pixels])
         logits = self._logits(squares)
         is_fake = detector.p_fake(logits) >= detector.threshold
@@ -222,12 +155,11 @@ class Explainer:
         maps = grad_cam(self.network, inputs, targets, layer=layer)
         if detector.spec.mirrored:  # as the answer is
             maps = (maps + grad_cam(self.network, inputs.flip(3), targets, layer=layer)[..., ::-1]) / 2
-        judged = detector.judged(squares, logits, [each.shape[:2] for each in pixels])
+        judged = detector.predict(pixels, logits=logits)
         found = []
         for at, (image, said) in enumerate(zip(images, judged, strict=True)):
-            source = str(image).encode(errors="backslashreplace").decode() if isinstance(image, (str, Path)) else ""
             where = (squares[at], *scaled(maps[at]), targets[at], target is None, layer)
-            found.append(Explanation(*where, said.p_fake, said.logit, said.verdict, self.name, source))
+            found.append(Explanation(*where, said.p_fake, said.logit, said.verdict, self.name, image.source))
         return found
 
     def _input(self, squares: np.ndarray) -> torch.Tensor:
@@ -241,6 +173,12 @@ class Explainer:
         if not np.isfinite(logits).all():
             raise DetectorError(f"the network of {self.detector.folder} answers with NaN or infinity: train the detector again")
         return logits
+
+
+@dataclass(frozen=True)
+class _Small:
+    pixels: np.ndarray
+    source: str
 
 
 def explain_image(
@@ -270,15 +208,3 @@ def grad_cam(network: nn.Module, inputs: torch.Tensor, targets: Sequence[str], *
         finally:
             kept.release()
     return np.asarray(raw, np.float32)
-
-
-def scaled(raw: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return a map's positive part divided by its maximum, and that maximum; all zero where nothing is positive.
-
-    Example:
-        >>> scaled(np.array([[-1.0, 1.0], [2.0, 0.0]]))[0].tolist()
-        [[0.0, 0.5], [1.0, 0.0]]
-    """
-    positive = np.maximum(raw, 0).astype(np.float32)
-    peak = float(positive.max())
-    return (positive / np.float32(peak) if peak > 0 else positive), peak

@@ -16,11 +16,13 @@ from PIL import Image, ImageDraw
 
 from fauxto.data.store import Store
 from fauxto.errors import ImageError, UsageError
+from fauxto.evaluation.sets import Stored, by_own_rules
 from fauxto.explain.pictures import GREY, INK, PAPER, blended, colour_bar, font
 from fauxto.runs import whole_folder, write_json, write_text
 
 if TYPE_CHECKING:
-    from fauxto.explain.cam import Explainer, Explanation
+    from fauxto.explain.cam import Explainer
+    from fauxto.explain.explanation import Explanation
 
 STRIP_SIDE, GAP = 160, 8
 GROUPS = (("fake", "real"), ("real", "fake"), ("fake", "fake"), ("real", "real"))
@@ -133,8 +135,9 @@ def write_gallery(
     if not len(at) or n_each < 1:
         raise UsageError(f"a gallery needs images and at least 1 case per group, got {len(at)} images and {n_each} cases")
     with whole_folder(Path(folder)) as inside:
-        logits = explainer.logits(store.image(position) for position in at)
-        called_fake = explainer.detector.p_fake(logits) >= explainer.detector.threshold
+        detector, images = explainer.detector, (store.image(position) for position in at)
+        logits = explainer.logits(images) if detector.tiles is None else detector.logits(images)
+        _, called_fake = by_own_rules(detector, Stored(store, at), logits)
         groups = pick_cases(at, store.is_fake[at], called_fake, logits, n_each=n_each, seed=seed)
         sections = [_write_group(inside, group, explainer, store, chosen) for group in groups]
         write_json(inside / "cases.json", {"detector": explainer.name, "seed": seed, "groups": [asdict(each) for each in groups]})
@@ -166,7 +169,7 @@ def strip(fake: Explanation, real: Explanation) -> Image.Image:
     page.paste(Image.fromarray(fake.image).resize((STRIP_SIDE, STRIP_SIDE), Image.Resampling.NEAREST), (0, 0))
     for column, each in enumerate((fake, real), start=1):
         share = each.map * np.float32(each.peak / strongest)
-        panel = blended(each.image, share, side=STRIP_SIDE, note=each.note and "no evidence")
+        panel = blended(each.image, share, height=STRIP_SIDE, width=STRIP_SIDE, note=each.note and "no evidence")
         page.paste(panel, (column * (STRIP_SIDE + GAP), 0))
     return page
 

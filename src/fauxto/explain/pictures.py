@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-PICTURE_SIDE = 320
+PICTURE_SIDE, MIN_WIDTH = 320, 480
 INK, GREY, PAPER = (24, 24, 27), (96, 96, 104), (255, 255, 255)
 font = cache(ImageFont.load_default)
 
@@ -22,29 +22,30 @@ def picture(image: np.ndarray, heat_map: np.ndarray, *, headline: str, caption: 
         caption: Such as the map's size and target.
         note: Written over the overlay; empty for none.
     """
-    side = max(1, round(PICTURE_SIDE / image.shape[0])) * image.shape[0]
-    page = Image.new("RGB", (2 * side + 132, side + 94), PAPER)
+    factor = max(1, round(PICTURE_SIDE / max(image.shape[:2])))
+    height, width = (factor * side for side in image.shape[:2])
+    page = Image.new("RGB", (max(2 * width + 132, MIN_WIDTH), height + 94), PAPER)
     draw = ImageDraw.Draw(page)
     draw.text((16, 12), headline, fill=INK, font=font(20))
-    page.paste(Image.fromarray(image).resize((side, side), Image.Resampling.NEAREST), (16, 48))
-    page.paste(blended(image, heat_map, side=side, note=note), (side + 28, 48))
-    page.paste(colour_bar(side, 16).rotate(90, expand=True), (2 * side + 40, 48))
-    for text, y in (("1", 54), ("share\nof the\npeak", 48 + side // 2), ("0", 42 + side)):
-        draw.text((2 * side + 64, y), text, fill=GREY, font=font(13), anchor="lm")
-    draw.text((16, side + 62), caption, fill=INK, font=font(15))
+    page.paste(Image.fromarray(image).resize((width, height), Image.Resampling.NEAREST), (16, 48))
+    page.paste(blended(image, heat_map, height=height, width=width, note=note), (width + 28, 48))
+    page.paste(colour_bar(height, 16).rotate(90, expand=True), (2 * width + 40, 48))
+    for text, y in (("1", 54), ("share\nof the\npeak", 48 + height // 2), ("0", 42 + height)):
+        draw.text((2 * width + 64, y), text, fill=GREY, font=font(13), anchor="lm")
+    draw.text((16, height + 62), caption, fill=INK, font=font(15))
     return page
 
 
-def blended(image: np.ndarray, heat_map: np.ndarray, *, side: int, note: str = "") -> Image.Image:
+def blended(image: np.ndarray, heat_map: np.ndarray, *, height: int, width: int, note: str = "") -> Image.Image:
     """Return an image (h, w, 3), enlarged pixel by pixel, under its smoothly enlarged map; warmer covers more."""
-    below = np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.NEAREST), np.float32)
-    heat = enlarged(heat_map, height=side, width=side, is_smooth=True)
+    below = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.NEAREST), np.float32)
+    heat = enlarged(heat_map, height=height, width=width, is_smooth=True)
     share = 0.35 + 0.4 * heat[..., None]
     mixed = (1 - share) * below + share * palette()[np.rint(heat * 255).astype(int)]
     panel = Image.fromarray(np.rint(mixed).astype(np.uint8))
     if note:
         draw = ImageDraw.Draw(panel)
-        draw.rectangle((0, 0, side, 22), fill=PAPER)
+        draw.rectangle((0, 0, width, 22), fill=PAPER)
         draw.text((6, 4), note, fill=INK, font=font(12))
     return panel
 

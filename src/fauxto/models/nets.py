@@ -91,6 +91,8 @@ class EvidenceNet(nn.Module):
         (torch.Size([2]), torch.Size([1, 10, 16]))
     """
 
+    any_size = True  # for export: height and width of its input are free
+
     def __init__(self, *, widths: tuple[int, int, int] = (32, 64, 128), blocks: tuple[int, int] = (1, 2)) -> None:
         super().__init__()
         fine, half, quarter = widths
@@ -130,6 +132,8 @@ class RoutedNet(EvidenceNet):
         >>> RoutedNet().eval()(torch.zeros(2, 3, 32, 32)).shape
         torch.Size([2])
     """
+
+    any_size = False  # its route looks at whole blocks of one image, at the size that it was trained for
 
     def __init__(self, trained: EvidenceNet | None = None, *, rank: int = 32) -> None:
         super().__init__()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from fauxto.metrics import Interval, confusion, wilson
 from fauxto.recalibration.platt import MIN_SLOPE, fit_platt
 from fauxto.recalibration.prior import check_prior, prior_shift, share_interval
 from fauxto.runs import whole_folder
+from fauxto.tiles import tile_card, with_tile_rules
 from fauxto.verdicts import MEASURED_ON, VerdictRule, points_of
 from fauxto.vocabulary import OVER_ONE
 
@@ -44,6 +45,7 @@ class Sample:
         data: Where they came from, in words.
         left_out: Reason -> how many of the user's images are not among these.
         caveats: Each a sentence that the user must read.
+        over_tiles: They are large, and were answered over tiles.
     """
 
     logit: np.ndarray
@@ -52,6 +54,7 @@ class Sample:
     data: str = ""
     left_out: Mapping[str, int] = field(default_factory=dict)
     caveats: tuple[str, ...] = ()
+    over_tiles: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,19 +66,27 @@ class Recalibration:
         share: Share of fakes that p_fake now stands for; with an interval where it was estimated.
         false_alarm_rate: Of the sample's photographs at the new threshold, with Wilson's interval; None without labels.
         warnings: Each a sentence.
+        over_tiles: The sample's images were answered over tiles, and what is new are the rules for these.
     """
 
     card: dict[str, Any]
     share: Interval
     false_alarm_rate: Interval | None
     warnings: tuple[str, ...]
+    over_tiles: bool = False
+
+    @property
+    def rules(self) -> dict[str, Any]:
+        """The card as it holds for images like the sample's."""
+        return tile_card(self.card) if self.over_tiles else self.card
 
 
 def recalibrate(detector: Detector, sample: Sample | None, *, prevalence: float | None = None, date: str = "") -> Recalibration:
     """Return the card of the same network, calibrated for other images.
 
     With labels, temperature and bias are fitted (``platt.fit_platt``). Without, the share of fakes is estimated and everything
-    else is taken on trust (``prior.estimated_share``). Without a sample, only the share is set.
+    else is taken on trust (``prior.estimated_share``). Without a sample, only the share is set. Images that are answered over
+    tiles make new rules for these, and leave those for small images alone; the share alone is set for both.
 
     Args:
         detector: Which network.
@@ -88,6 +99,18 @@ def recalibrate(detector: Detector, sample: Sample | None, *, prevalence: float 
             estimate it; or one that is impossible, or too close to 0 or 1 for a card; or a sample of one class, or without labels
             one that tells nothing.
     """
+    if sample is not None and sample.over_tiles:
+        made = _recalibrated(detector.over_tiles, sample, prevalence, date)
+        card = {key: value for key, value in detector.card.items() if key not in ("format", "sha256")}
+        return replace(made, card=with_tile_rules(card | {"name": made.card["name"]}, made.card), over_tiles=True)
+    made = _recalibrated(detector, sample, prevalence, date)
+    if sample is None and detector.tiles:
+        large = _recalibrated(detector.over_tiles, None, prevalence, date)
+        return replace(made, card=with_tile_rules(made.card, large.card))
+    return made
+
+
+def _recalibrated(detector: Detector, sample: Sample | None, prevalence: float | None, date: str) -> Recalibration:
     old = dict(detector.card["calibration"])
     old_share = float(old.get("prevalence", 0.5))
     check_prior(old_share if prevalence is None else prevalence)

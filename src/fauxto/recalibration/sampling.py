@@ -18,7 +18,7 @@ from fauxto.evaluation.seen import SEEN, may_be_seen, training_on
 from fauxto.images import SUFFIXES, to_pixels
 from fauxto.recalibration import Sample
 from fauxto.session import Item
-from fauxto.vocabulary import Kind, Prediction
+from fauxto.vocabulary import Kind
 
 NEEDED = 10  # images of a class, without labels in all, that must remain where the detector does not judge some of them
 _BY = {Kind.SIZE.value: "size", Kind.UNFAMILIAR.value: "statistics"}
@@ -64,7 +64,7 @@ def labelled_sample(detector: Detector, store: Store, *, data: str = "", progres
     hashes = tuple(each.decode("ascii") for each in store.pixel_hash[members[answers.is_judged]].tolist())
     left_out |= answers.left_out
     caveats = (*may_be_seen(detector.card, store, then=_TOO_CERTAIN), *_told(left_out, answers))
-    return Sample(answers.logit, is_fake, hashes, data, left_out, caveats)
+    return Sample(answers.logit, is_fake, hashes, data, left_out, caveats, answers.over_tiles)
 
 
 def unlabelled_sample(detector: Detector, folder: Path, *, skip_broken: bool = False, progress: Progress | None = None) -> Sample:
@@ -101,7 +101,7 @@ def unlabelled_sample(detector: Detector, folder: Path, *, skip_broken: bool = F
     kept = tuple(digest for digest, is_judged in zip(hashes, answers.is_judged.tolist(), strict=True) if is_judged)
     left_out |= answers.left_out
     caveat = f"Whether the detector was trained on some of these images is not checked. {SEEN}{_TOO_CERTAIN}."
-    return Sample(answers.logit, None, kept, folder.name, left_out, (caveat, *_told(left_out, answers)))
+    return Sample(answers.logit, None, kept, folder.name, left_out, (caveat, *_told(left_out, answers)), answers.over_tiles)
 
 
 @dataclass(frozen=True)
@@ -113,20 +113,19 @@ class _Answers:
         is_judged: Bool, of all: whether one is.
         left_out: Kind of reason -> how many are not.
         example: Of such a reason, in words; "" where all are.
+        over_tiles: Those in its scope were answered over tiles.
     """
 
     logit: np.ndarray
     is_judged: np.ndarray
     left_out: Mapping[str, int] = field(default_factory=dict)
     example: str = ""
+    over_tiles: bool = False
 
     @staticmethod
     def of(detector: Detector, images: Iterable[np.ndarray]) -> _Answers:
-        answers: list[Prediction] = []
-        for answer in detector.predict_each(images):
-            if isinstance(answer, ImageError):  # pixels can be read
-                raise answer
-            answers.append(answer)
+        is_tiled: list[bool] = []
+        answers = detector.predict(_noted(images, lambda image: is_tiled.append(detector.is_tiled(*image.shape[:2]))))
         unjudged = [answer for answer in answers if answer.kind in OUT_OF_SCOPE]
         counts = {kind: sum(answer.kind == kind for answer in unjudged) for kind in OUT_OF_SCOPE}
         return _Answers(
@@ -134,6 +133,7 @@ class _Answers:
             np.array([answer.kind not in OUT_OF_SCOPE for answer in answers], bool),
             {kind: n for kind, n in counts.items() if n},
             unjudged[0].reason if unjudged else "",
+            _same_way([tiled for tiled, answer in zip(is_tiled, answers, strict=True) if answer.kind not in OUT_OF_SCOPE]),
         )
 
     def check_enough(self, n_judged: Mapping[str, int]) -> None:
@@ -182,6 +182,22 @@ def _counted(items: Iterable[Item], tell: Callable[[int], None]) -> Iterator[Ite
     for done, item in enumerate(items, start=1):
         yield item
         tell(done)
+
+
+def _noted(images: Iterable[np.ndarray], note: Callable[[np.ndarray], None]) -> Iterator[np.ndarray]:
+    for image in images:
+        note(image)
+        yield image
+
+
+def _same_way(is_tiled: list[bool]) -> bool:
+    """Return whether all were answered over tiles; refuse where some were and some were not: each way has rules of its own."""
+    if 0 < sum(is_tiled) < len(is_tiled):
+        raise UsageError(
+            f"{sum(is_tiled):,} of these {len(is_tiled):,} images are answered over tiles, by rules of their own: calibrate on "
+            "the large images, then the detector that comes of it on the small ones"
+        )
+    return any(is_tiled)
 
 
 def _images_below(folder: Path) -> list[Path]:
