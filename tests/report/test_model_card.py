@@ -47,6 +47,13 @@ def test_what_is_missing_is_said():
     assert "Promise: none" in card
 
 
+def test_the_input_names_the_tiles_where_there_are_some():
+    about = {"name": "x", "preprocessing": {"size": 32}}
+    assert "Input: RGB, 32 x 32 pixels\n" in model_card(reports.make_report(card=about))
+    tiled = model_card(reports.make_report(card=about | {"tiles": {"side": 96, "most": 64}}))
+    assert "Input: RGB, 32 x 32 pixels; larger images over at most 64 tiles of 96\n" in tiled
+
+
 def test_a_card_from_a_stranger_ends_no_report():
     strange = {
         "name": "x",

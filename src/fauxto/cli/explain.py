@@ -35,6 +35,7 @@ def explain(
     """Show where a detector looks (Grad-CAM), for an explicit target; the map's size stands on every picture.
 
     Images are explained one by one; --data draws a gallery of right and wrong, real and fake cases.
+    The map of a large image that the detector answers over tiles holds the answers of the tiles themselves.
 
     Examples:
       fauxto explain runs/notebook photo.png --target fake --out maps

@@ -91,7 +91,7 @@ def _details(report: Report) -> list[str]:
         {
             "Name": report.detector,
             "Network": ", ".join(str(value) for value in model.values()) or UNSAID,
-            "Input": _input(_mapping(card.get("preprocessing"))),
+            "Input": _input(card),
             "Made with fauxto": packages.get("fauxto", UNSAID),
             "Commit": environment.get("commit") or UNSAID,
             "SHA-256 of the model": sums.get("model.onnx", UNSAID),
@@ -100,8 +100,10 @@ def _details(report: Report) -> list[str]:
     )
 
 
-def _input(spec: Mapping[str, Any]) -> str:
-    return f"RGB, {spec['size']} x {spec['size']} pixels" if "size" in spec else UNSAID
+def _input(card: Mapping[str, Any]) -> str:
+    spec, tiles = _mapping(card.get("preprocessing")), _mapping(card.get("tiles"))
+    larger = f"; larger images over at most {tiles['most']} tiles of {tiles['side']}" if {"most", "side"} <= set(tiles) else ""
+    return f"RGB, {spec['size']} x {spec['size']} pixels{larger}" if "size" in spec else UNSAID
 
 
 def _intended(report: Report) -> list[str]:
