@@ -95,8 +95,7 @@ class Material:
         known = set(detector.card["trained_on"].get("generators", []))
         lines = []
         for codec, fakes in self.fakes.items():
-            said, real, before = (p_fake(detector, some[codec]) for some in (self.fakes, self.reals, self.reals_before))
-            del fakes
+            said, real, before = (p_fake(detector, some) for some in (fakes, self.reals[codec], self.reals_before[codec]))
             for name in np.unique(self.generator).tolist():
                 reals, own = before if name in self.formerly else real, said[self.generator == name]
                 auc = auc_interval(np.repeat([False, True], [len(reals), len(own)]), np.concatenate([reals, own]))
@@ -133,10 +132,10 @@ def on_cifake(detector: Detector, cifake: Store) -> dict[str, Any]:
     return {"cifake_test_accuracy": record.plain(wilson(round(found * len(test)), len(test)))}
 
 
-def overall(rows: list[dict[str, Any]]) -> dict[str, Any]:
+def overall(rows: list[dict[str, Any]], of_codecs: dict[str, Any] = BARS) -> dict[str, Any]:
     """Return mean and minimum over the generators that were not in the training, against the bars."""
     found: dict[str, Any] = {}
-    for codec, bars in BARS.items():
+    for codec, bars in of_codecs.items():
         foreign = {row["generator"]: row["auc"] for row in rows if row["codec"] == codec and not row["in_training"]}
         if foreign:
             worst = min(foreign, key=lambda name: foreign[name])

@@ -47,6 +47,7 @@ class TrainConfig:
         recode_from: An image that this would change by less (``preprocess.PreprocessSpec``) stays as it is.
         recode_share: Share of training images that are so saved; below 1, the finished detector sees images as they are, and has
             learned both.
+        jitter: How far sharpness and contrast of these are moved before, where they were not JPEG (``data.loaders.jittered``).
         main_share: Share of a batch's photographs and of its fakes that come from the main data, where guests joined them.
         left_out: Families of the guests' fakes that validate and do not train.
         mirrored: Whether the finished detector, where its answer is not certain, asks about the mirror image too and answers with
@@ -91,6 +92,7 @@ class TrainConfig:
     recode: int = bounded(0, low=0, high=100)
     recode_from: float = bounded(0.0, low=0, high=255)
     recode_share: float = bounded(1.0, low=0, high=1)
+    jitter: float = bounded(0.0, low=0, high=1)
     main_share: float = bounded(0.5, low=0, high=1)
     left_out: tuple[str, ...] = ()
     mirrored: bool = False
@@ -138,7 +140,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     | {"crop": 0, "learning_rate": 0.01, "warmup_share": 0.1},
     # Goes on from a finished run of "routed" (--init), with guests (--forge, --generators).
     "general": _FAST | {"model": "general", "max_epochs": 2, "patience": 2, "crop": 0, "batch_size": 192, "label_smoothing": 0.0}
-    | {"recode": 75, "recode_from": 4.0, "recode_share": 0.5, "perturb_share": 0.2, "main_share": 0.3, "mirrored": True},
+    | {"recode": 75, "recode_from": 4.0, "recode_share": 0.5, "jitter": 0.8, "perturb_share": 0.2, "main_share": 0.3, "mirrored": True},
 }  # fmt: skip
 
 

@@ -38,9 +38,9 @@ def test_the_layers_for_maps_exist_deepest_first(name):
     for layer in blueprint(name).map_layers:
         network.get_submodule(layer).register_forward_hook(lambda module, given, out: sides.append(out.shape[-1]))
     network(torch.zeros(1, 3, 32, 32))
-    expected = {"resnet18": [4, 8, 16, 32], "evidence": [8, 16, 32], "routed": [8, 16, 32], "joint": [8, 8]}[name]
+    expected = {"resnet18": [4, 8, 16, 32], "evidence": [8, 16, 32], "routed": [8, 16, 32], "general": [8, 16, 32]}[name]
     assert sides[::-1] == expected, "the forward pass meets the deepest last"
-    deepest = {"resnet18": "backbone.layer4", "evidence": "stage2", "routed": "stage2", "joint": "second.stage2"}[name]
+    deepest = {"resnet18": "backbone.layer4", "evidence": "stage2", "routed": "stage2", "general": "known.stage2"}[name]
     assert blueprint(name).map_layers[0] == deepest
 
 

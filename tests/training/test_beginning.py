@@ -147,19 +147,5 @@ def test_a_network_without_routes_goes_on_with_them(store, tmp_path):
     train(store, config, tmp_path / "on", init=tmp_path / "routed", shown=False)
 
 
-def test_a_network_is_joined_by_a_second_one(store, tmp_path):
-    small = {"batch_size": 8, "max_epochs": 1, "patience": 1, "n_threads": 1, "crop": 0, "ema_decay": 0.0}
-    before = train(store, preset("fast", **small), tmp_path / "one", shown=False)
-    config = preset("fast", **small, model="joint")
-    torch.manual_seed(0)
-    network = first_network(config, before)
-    old = load_tensors(before / WEIGHTS)[0]
-    for name, value in network.first.state_dict().items():
-        assert np.array_equal(value.numpy(), old[name]), name
-    train(store, config, tmp_path / "two", init=tmp_path / "one", shown=False)
-    assert read_card(tmp_path / "two" / "detector")["model"] == {"name": "joint"}
-    assert first_network(config, None).first.state_dict().keys() == old.keys()
-
-
 def without_routes(name: str) -> str:
     return name.replace(".off_grid.", ".").replace(".base.", ".")

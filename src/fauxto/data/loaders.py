@@ -96,11 +96,39 @@ def augmented(images: np.ndarray, spec: PreprocessSpec, config: TrainConfig, rng
 
 def _partly_recoded(images: np.ndarray, config: TrainConfig, rng: np.random.Generator) -> np.ndarray:
     """The finished detector will see images as they are: what the codec leaves of an image must be no sign of its class."""
+    spec = PreprocessSpec(recode=config.recode, recode_from=config.recode_from)
     chosen = rng.random(len(images)) < config.recode_share
-    saved = recoded(images[chosen], PreprocessSpec(recode=config.recode, recode_from=config.recode_from))
+    saved = recoded(images[chosen], spec)
+    if config.jitter:
+        is_new = (saved != images[chosen]).any(axis=(1, 2, 3))  # what lies on the codec's grid would be saved twice
+        saved[is_new] = recoded(jittered(images[chosen][is_new], rng, amount=config.jitter), spec)
     images = images.copy()
     images[chosen] = saved
     return images
+
+
+def jittered(images: np.ndarray, rng: np.random.Generator, *, amount: float) -> np.ndarray:
+    """Return images sharper or softer and with more or less contrast, so that neither is a sign of anything.
+
+    Args:
+        images: uint8, shape (n, h, w, 3).
+        rng: Decides how much.
+        amount: Of what a [1, 2, 1] blur takes away, at most so much is added or taken; contrast changes by a third of it at most.
+
+    Example:
+        >>> grey = np.full((1, 4, 4, 3), 100, np.uint8)
+        >>> bool((jittered(grey, np.random.default_rng(0), amount=0.8) == grey).all())
+        True
+    """
+    exact, n = images.astype(np.float32), (len(images), 1, 1, 1)
+    wide = np.pad(exact, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
+    soft = (wide[:, :-2] + 2 * wide[:, 1:-1] + wide[:, 2:]) / 4
+    soft = (soft[:, :, :-2] + 2 * soft[:, :, 1:-1] + soft[:, :, 2:]) / 4
+    sharper = exact + rng.uniform(-amount, amount, n).astype(np.float32) * (exact - soft)
+    mean = exact.mean(axis=(1, 2, 3), keepdims=True)
+    contrast = np.exp(rng.uniform(-amount / 3, amount / 3, n)).astype(np.float32)
+    found: np.ndarray = np.rint(mean + contrast * (sharper - mean)).clip(0, 255).astype(np.uint8)
+    return found
 
 
 def _drawn(positions: Positions, weight: np.ndarray, rng: np.random.Generator) -> Positions:

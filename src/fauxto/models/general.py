@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 
 from fauxto.errors import DataError, missing_extra
-from fauxto.models.nets import RoutedNet
+from fauxto.models.nets import EvidenceNet, RoutedNet
 from fauxto.models.routing import frozen, is_on_grid
 
 try:
@@ -35,7 +35,7 @@ class TraceNet(nn.Module):
 
     Example:
         >>> TraceNet().eval()(torch.zeros(2, 3, 32, 48)).shape
-        torch.Size([2, 8, 12])
+        torch.Size([2])
     """
 
     def __init__(self, *, width: int = 48, depth: int = 4) -> None:
@@ -47,7 +47,11 @@ class TraceNet(nn.Module):
         self.layers, self.head = nn.Sequential(*layers), nn.Conv2d(width, 1, kernel_size=1)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the map of evidence (n, h / 4, w / 4), rounded up, for images (n, 3, h, w) in [-1, 1]."""
+        """Return logits (n,) for images (n, 3, h, w) in [-1, 1]."""
+        return self.evidence(images).mean(dim=(1, 2))
+
+    def evidence(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the map (n, h / 4, w / 4), rounded up, whose mean is the logit."""
         found = self.head(self.layers(self.residual(images)))
         return nn.functional.avg_pool2d(found, POOL, ceil_mode=True).squeeze(1)
 
@@ -55,8 +59,28 @@ class TraceNet(nn.Module):
         """Return what the filter leaves of each image, with a mean square near 1: shape (n, 3, h, w)."""
         with torch.autocast(images.device.type, enabled=False):
             wide = nn.functional.pad(images.float(), (1, 1, 1, 1), mode="reflect")
-            left = nn.functional.conv2d(wide, self.get_buffer("filter"), groups=3)
-            return left / (left.square().mean(dim=(1, 2, 3), keepdim=True).sqrt() + _LEVEL)
+            return _normalised(nn.functional.conv2d(wide, self.get_buffer("filter"), groups=3))
+
+
+class PairNet(EvidenceNet):
+    """An EvidenceNet that sees how far each pixel is from the first of its square of 2x2 (Tan et al. 2024, arXiv 2312.10461).
+
+    After JPEG little is left of the finest traces, and more than ``TraceNet`` sees is needed to find them.
+    """
+
+    def evidence(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the map (n, h / 4, w / 4), rounded up, whose mean is the logit."""
+        with torch.autocast(images.device.type, enabled=False):
+            images = images.float()
+            firsts = nn.functional.interpolate(images[:, :, ::2, ::2], size=images.shape[2:], mode="nearest")
+            pairs = _normalised(images - firsts)
+        return super().evidence(pairs)
+
+
+def _normalised(residual: torch.Tensor) -> torch.Tensor:
+    """Divide by each image's own energy; one level is added, so that a flat image stays flat."""
+    found: torch.Tensor = residual / (residual.square().mean(dim=(1, 2, 3), keepdim=True).sqrt() + _LEVEL)
+    return found
 
 
 class GeneralNet(nn.Module):
@@ -77,7 +101,7 @@ class GeneralNet(nn.Module):
     def __init__(self, known: RoutedNet | None = None, *, temperature: float = 1.0) -> None:
         super().__init__()
         self.known = frozen(copy.deepcopy(known) if known is not None else RoutedNet())
-        self.on_grid, self.off_grid = TraceNet(), TraceNet()
+        self.on_grid, self.off_grid = PairNet(), TraceNet()
         self.register_buffer("temperature", torch.tensor(temperature))
         self.register_buffer("scale", torch.ones(2))
         self.register_buffer("shift", torch.zeros(2))
@@ -104,7 +128,7 @@ class GeneralNet(nn.Module):
         """Return the map of the signs of any generator, (n, h / 4, w / 4), rounded up."""
         route = is_on_grid(images)
         if not self.training:
-            found = torch.where(route.view(-1, 1, 1), self.on_grid(images), self.off_grid(images))
+            found = torch.where(route.view(-1, 1, 1), self.on_grid.evidence(images), self.off_grid.evidence(images))
         else:
             order = torch.argsort(~route, stable=True)
             first, second = images[order].split([int(route.sum()), int((~route).sum())])
@@ -127,19 +151,20 @@ class GeneralNet(nn.Module):
             if len(images) < NEEDED:
                 kind = ("saved as JPEG of quality 75", "saved otherwise")[at]
                 raise DataError(f"{len(images)} validation photographs are {kind}, but {NEEDED} are needed: give more of them")
-            logits = torch.cat([network(part).mean(dim=(1, 2)) for part in images.split(256)]).float()
+            logits = torch.cat([network(part) for part in images.split(256)]).float()
             median, high = torch.quantile(logits, torch.tensor([0.5, 0.95], device=logits.device))
             scale = (HIGH - MEDIAN) / (high - median).clamp(min=1e-3)
             self.get_buffer("scale")[at], self.get_buffer("shift")[at] = scale, MEDIAN - scale * median
 
 
-def _asked(network: TraceNet, images: torch.Tensor) -> torch.Tensor:
+def _asked(network: PairNet | TraceNet, images: torch.Tensor) -> torch.Tensor:
     """Return the map for a part of a training batch, which may be small: one image alone has no statistics."""
     if len(images) > 1:
-        return network(images)  # type: ignore[no-any-return]
+        return network.evidence(images)
     height, width = (-(-side // POOL) for side in images.shape[2:])
     if not len(images):
         return images.new_zeros(0, height, width)
-    found: torch.Tensor = network.eval()(images)
+    network.eval()
+    found = network.evidence(images)
     network.train()
     return found

@@ -1,0 +1,103 @@
+"""What images of other sources teach about a source that was left out whole, on top of the forge.
+
+``python benchmarks/leave_source_out.py --init forge-only --data cifake.tar.xz --forge forged --lossless
+cifar10_lossless_train.npz --generators generators32.tar --out runs/folds`` trains ``--init`` on for an epoch, once for each source
+repository without any of its images, and writes results/leave_source_out.csv and .json. ``--fold SOURCE`` trains one fold alone
+and writes no results, so that folds may share out the cores; finished folds are not trained again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import dataclasses
+import io
+from pathlib import Path
+from typing import Any
+
+import generalisation
+import numpy as np
+import record
+
+from fauxto.config import preset
+from fauxto.data.archives import list_archive
+from fauxto.data.store import Store, load_data
+from fauxto.detector import Detector
+from fauxto.training import train
+
+SETTINGS = {"max_epochs": 1, "patience": 1, "split_seed": 0, "n_threads": 1, "learning_rate": 0.01}
+
+
+def main() -> None:
+    arguments = parsed()
+    main_store, forged, archive = (load_data(path) for path in (arguments.data, arguments.forge, arguments.generators))
+    source = sources_of(arguments.generators)
+    for name in [arguments.fold] if arguments.fold else sorted(set(source.values())):
+        guest = without(archive, [generator for generator, home in source.items() if home == name])
+        folder = arguments.out / folder_name(name)
+        if not (folder / "detector" / "card.json").is_file():
+            guests = {"forge": forged, "generators": guest}
+            train(main_store, preset("general", **SETTINGS), folder, init=arguments.init, guests=guests, shown=False)
+    if not arguments.fold:
+        write(arguments, main_store, archive, source)
+
+
+def parsed() -> argparse.Namespace:
+    """Return the command line's values."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--init", required=True, help="run that knows the forge alone")
+    parser.add_argument("--data", type=Path, required=True, help="the real CIFAKE")
+    parser.add_argument("--forge", type=Path, required=True, help="what 'fauxto forge' wrote")
+    parser.add_argument("--lossless", type=Path, required=True, help="cifar10_lossless_train.npz")
+    parser.add_argument("--generators", type=Path, required=True, help="generators32.tar")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the folds' runs")
+    parser.add_argument("--fold", help="train the fold without this source, and end")
+    return parser.parse_args()
+
+
+def sources_of(archive: Path) -> dict[str, str]:
+    """Return the source repository of each generator, as the archive's manifest names it."""
+    _, manifest = list_archive(archive, "tar")
+    if manifest is None:
+        raise SystemExit(f"{archive} holds no manifest.csv: give generators32.tar")
+    return {row["generator"]: row["source"] for row in csv.DictReader(io.StringIO(manifest[1])) if row["label"] == "fake"}
+
+
+def without(store: Store, generators: list[str]) -> Store:
+    """Return a store without some generators' images."""
+    kept = ~np.isin(store.generator, generators)
+    columns = {
+        field.name: getattr(store, field.name)[kept]
+        for field in dataclasses.fields(store)
+        if isinstance(getattr(store, field.name), np.ndarray) and field.name != "_pixels"
+    }
+    return dataclasses.replace(store, folder=Path(f"{store.folder.name}-without-{len(generators)}-{kept.sum()}"), **columns)
+
+
+def folder_name(source: str) -> str:
+    """Return a source's name as a folder.
+
+    Example:
+        >>> folder_name("pfnet-research/chainer-gan-lib")
+        'without-pfnet-research-chainer-gan-lib'
+    """
+    return "without-" + source.replace("/", "-").strip("-")
+
+
+def write(arguments: argparse.Namespace, cifake: Store, archive: Store, source: dict[str, str]) -> None:
+    """Measure every fold on what it never saw."""
+    reals, _ = generalisation.divided_reals(cifake, arguments.lossless)
+    material = generalisation.Material(archive, generalisation.formerly_jpeg(arguments.generators), reals)
+    rows: list[dict[str, Any]] = []
+    controls: dict[str, Any] = {}
+    for name in sorted(set(source.values())):
+        detector = Detector.load(arguments.out / folder_name(name))
+        rows += [{"source": name} | line for line in material.rows(detector) if source[line["generator"]] == name]
+        controls[name] = material.controls(detector)
+    record.write_table("leave_source_out", rows)
+    found = generalisation.overall(rows, generalisation.BARS_LEFT_OUT)
+    record.write_result("leave_source_out", {"n_photographs": len(reals), **found, "controls": controls})
+
+
+if __name__ == "__main__":
+    main()
