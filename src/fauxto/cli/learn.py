@@ -37,9 +37,12 @@ def train(
         str | None, typer.Option(help="Detector whose answers are mixed into the labels: folder, run or name.")
     ] = None,
     forge: Annotated[
-        Path | None, typer.Option(help="Data that 'fauxto forge' wrote: they train and validate beside --data.")
+        list[Path] | None,
+        typer.Option(help="Data that 'fauxto forge' wrote: they train and validate beside --data; repeatable."),
     ] = None,
-    generators: Annotated[Path | None, typer.Option(help="Images of other generators, likewise.")] = None,
+    generators: Annotated[
+        list[Path] | None, typer.Option(help="Labelled images of other generators, likewise; repeatable.")
+    ] = None,
     leave_out: Annotated[
         list[str] | None, typer.Option(help="Family of those generators that validates instead of training; repeatable.")
     ] = None,
@@ -74,8 +77,8 @@ def train(
     from fauxto.training import leave_processes
     from fauxto.training import train as train_detector
 
-    named = {"forge": forge, "generators": generators}
-    guests = {name: opened(path, out=out, skip_broken=skip_broken) for name, path in named.items() if path is not None}
+    named = _named("forge", forge) | _named("generators", generators)
+    guests = {name: opened(path, out=out, skip_broken=skip_broken) for name, path in named.items()}
     folder = train_detector(
         store, resolved, out, init=init, teacher=teacher, guests=guests, resume=resume, name=name, note=note_of(store)
     )
@@ -102,6 +105,11 @@ def tune(
     study = read_tune_config(config)
     require("torch", "torchvision", "lightning_fabric", "optuna", "seaborn")
     typer.echo(run_study(opened(data, out=out, skip_broken=skip_broken), study, out, resume=resume))
+
+
+def _named(name: str, paths: list[Path] | None) -> dict[str, Path]:
+    """Return each path under a name of its own: forge, forge-2 and so on."""
+    return {f"{name}-{number}" if number > 1 else name: path for number, path in enumerate(paths or [], start=1)}
 
 
 def _parsed(changes: list[str]) -> dict[str, Any]:
