@@ -28,7 +28,7 @@ DEFAULT = "cifake"  # the bundled detector that is used when none is named
 # As far as this from the threshold, in log-odds from one half, re-encoding turns no verdict round: nothing is gained by asking
 # (docs/LOG.md).
 CERTAIN = 0.99
-_PIXELS_AT_ONCE = 2**24  # a stranger's card must not make us allocate without end
+_PIXELS_AT_ONCE = 2**22  # a large network's activations, and a stranger's card, must not fill the memory
 ASSETS = Path(str(resources.files("fauxto"))) / "assets"
 
 
@@ -159,7 +159,8 @@ class Detector:
             float32, shape (n,).
         """
         answers, n_done = [np.zeros(0, np.float32)], 0
-        for batch in in_batches((fit_square(image, size=self.spec.size) for image in images), self._at_once(batch_size)):
+        squares = (fit_square(image, size=self.spec.size, fit=self.spec.fit) for image in images)
+        for batch in in_batches(squares, self._at_once(batch_size)):
             answers.append(self._run(np.stack(batch), "logit"))
             n_done += len(batch)
             if progress:
@@ -176,7 +177,7 @@ class Detector:
         Raises:
             ImageError: The image cannot be read.
         """
-        pixels = fit_square(to_pixels(image), size=self.spec.size)
+        pixels = fit_square(to_pixels(image), size=self.spec.size, fit=self.spec.fit)
         return np.asarray(self._run(pixels[None], "evidence")[0])
 
     def judged(self, squares: np.ndarray, logits: np.ndarray, sizes: Sequence[tuple[int, int]]) -> list[Prediction]:
@@ -221,14 +222,15 @@ class Detector:
                     reasons[at] = Reason(Kind.UNSTABLE, text)
 
     def _at_once(self, batch_size: int) -> int:
-        return min(batch_size, max(1, _PIXELS_AT_ONCE // self.spec.size**2))
+        most = min(batch_size, int(self.card["model"].get("at_once", batch_size)))
+        return max(1, min(most, _PIXELS_AT_ONCE // self.spec.size**2))
 
     def _prepared(self, image: ImageLike) -> _Prepared | ImageError:
         try:
             pixels = to_pixels(image)
         except ImageError as error:
             return error
-        return _Prepared(fit_square(pixels, size=self.spec.size), pixels.shape[:2])
+        return _Prepared(fit_square(pixels, size=self.spec.size, fit=self.spec.fit), pixels.shape[:2])
 
     def _answers(self, batch: list[_Prepared | ImageError]) -> Iterator[Prediction | ImageError]:
         found = [item for item in batch if isinstance(item, _Prepared)]
@@ -262,6 +264,7 @@ class Detector:
                 and self.spec.size > 0
                 and isinstance(self.card["name"], str)
                 and all(isinstance(self.card[key], dict) for key in ("trained_on", "model"))
+                and int(self.card["model"].get("at_once", 1)) > 0
             )
             self.rule, self.scope, points_of(self.card)  # reading them is the check
         except (KeyError, TypeError, ValueError, OverflowError) as error:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from fauxto.errors import DetectorError, missing_extra
+from fauxto.models.grafting import Extractor, Layers, answers
 from fauxto.perturb import perturbed
 from fauxto.preprocess import PreprocessSpec, normalised
 from fauxto.runs import write_whole
@@ -58,9 +59,34 @@ def export_onnx(network: nn.Module, spec: PreprocessSpec, path: Path) -> float:
     payload = without_notes(program.model_proto.SerializeToString())
     with torch.no_grad():
         expected = network(example).numpy()
-    answers = [_answers(payload, example.numpy()), _answers(payload, example[:1].numpy())]
-    difference = max(float(np.abs(answer - expected[: len(answer)]).max()) for answer in answers)
-    if not difference <= MAX_LOGIT_DIFFERENCE * max(1.0, float(np.abs(expected).max())):
+    return _write_proven(payload, path, [(example.numpy(), expected), (example[:1].numpy(), expected[:1])])
+
+
+def export_grafted(extractor: Extractor, layers: Layers, spec: PreprocessSpec, path: Path) -> float:
+    """Write an ONNX feature extractor with a head, as ``export_onnx`` writes a network.
+
+    Args:
+        extractor: The network that came as ONNX.
+        layers: The head.
+        spec: Its input's size.
+        path: Where the model goes; whole or not at all.
+
+    Raises:
+        DetectorError: The model does not give the head's answers on the extractor's features.
+        DiskFullError: There was no room.
+    """
+    example = _examples(spec).numpy()
+    expected = answers(layers, extractor.features(example))
+    step = extractor.at_once or len(example)
+    pairs = [(example[at : at + step], expected[at : at + step]) for at in (0, len(example) - 1)]
+    return _write_proven(without_notes(extractor.with_head(layers)), path, pairs)
+
+
+def _write_proven(payload: bytes, path: Path, pairs: list[tuple[np.ndarray, np.ndarray]]) -> float:
+    """Write a model that gives, for each batch of images, the logits that are expected; return the largest difference."""
+    difference = max(float(np.abs(_answers(payload, images) - expected).max()) for images, expected in pairs)
+    scale = max(1.0, *(float(np.abs(expected).max()) for _, expected in pairs))
+    if not difference <= MAX_LOGIT_DIFFERENCE * scale:
         raise DetectorError(f"the exported model's logits differ by {difference:.2g} from the network's: it is not written")
     write_whole(path, lambda part: part.write_bytes(payload))
     return difference

@@ -22,6 +22,12 @@ def train(
     changes: Annotated[
         list[str] | None, typer.Option("--set", help="KEY=VALUE on top of all else, for any key of config.toml; repeatable.")
     ] = None,
+    backbone: Annotated[
+        str | None,
+        typer.Option(
+            help="Train a head on frozen features: timm:MODEL, open_clip:MODEL/PRETRAINED, or an ONNX file (docs/backbones.md)."
+        ),
+    ] = None,
     split: Annotated[str | None, typer.Option(help="official (the data's own test part) or notebook (80/20, 80/20).")] = None,
     stem: Annotated[str | None, typer.Option(help="First layer of resnet18: imagenet or cifar.")] = None,
     subset: Annotated[float | None, typer.Option(help="Share of the training part, above 0 and at most 1.")] = None,
@@ -49,9 +55,10 @@ def train(
       fauxto train --data cifake.tar.xz --out runs/fast --preset fast
       fauxto train --data photos --out runs/quick --subset 0.25 --set patience=2
       fauxto train --data mine --out runs/mine --preset best --init cifake --learning-rate 0.005
+      fauxto train --data photos --out runs/clip --backbone open_clip:ViT-B-16/openai
     """
     options = {
-        "split": split, "stem": stem, "subset": subset, "limit": limit, "max_epochs": max_epochs,
+        "backbone": backbone, "split": split, "stem": stem, "subset": subset, "limit": limit, "max_epochs": max_epochs,
         "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed, "device": device,
     }  # fmt: skip
     given = {key: value for key, value in options.items() if value is not None} | _parsed(changes or [])
@@ -59,7 +66,7 @@ def train(
         config = out / "config.toml"
         given = (configs.preset_values(preset) if preset else {}) | given
     from_file = configs.read_toml(config) if config else {}
-    resolved = configs.preset(preset or "notebook", **{**from_file, **given})
+    resolved = configs.preset(preset or ("frozen" if backbone else "notebook"), **{**from_file, **given})
     require("torch", "torchvision", "lightning_fabric", "tensorboard", "matplotlib", "safetensors", "onnx", "onnxscript")
     store = opened(data, out=out, skip_broken=skip_broken)
     from fauxto.training import leave_processes

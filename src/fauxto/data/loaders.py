@@ -99,7 +99,7 @@ def squares(store: Store, positions: Positions, spec: PreprocessSpec) -> np.ndar
     """Return images in the network's size: uint8, shape (n, size, size, 3)."""
     if store.is_uniform and store.height[0] == store.width[0] == spec.size:
         return store.batch(positions)
-    return np.stack([fit_square(store.image(at), size=spec.size) for at in positions])
+    return np.stack([fit_square(store.image(at), size=spec.size, fit=spec.fit) for at in positions])
 
 
 def flipped(images: np.ndarray, chosen: np.ndarray) -> np.ndarray:

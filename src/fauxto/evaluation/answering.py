@@ -25,7 +25,7 @@ from fauxto.data.store import Store, read_store
 from fauxto.detector import Detector
 from fauxto.errors import FauxtoError, UsageError
 from fauxto.perturb import perturbed, steps
-from fauxto.preprocess import fit_square
+from fauxto.preprocess import PreprocessSpec, fit_square
 from fauxto.runs import cache_folder, write_whole
 from fauxto.vocabulary import Kind, Verdict
 
@@ -230,7 +230,7 @@ def _part(detector: Detector, images: Images, seed: int, task: _Task) -> _Part:
     """Return logits and kinds for the images of one task."""
     name, start, logits = task
     pixels = images.part(start, start + _at_once(detector))
-    squares = _squares(pixels, name, seed, start, size=detector.spec.size)
+    squares = _squares(pixels, name, seed, start, spec=detector.spec)
     logits = detector.logits(squares) if logits is None else logits
     judged = detector.judged(squares, logits, [image.shape[:2] for image in pixels])
     return logits, np.array([_KINDS.index(one.kind) for one in judged], np.uint8)
@@ -240,13 +240,13 @@ def _at_once(detector: Detector) -> int:
     return max(1, min(AT_ONCE, _SQUARES_AT_ONCE // detector.spec.size**2))
 
 
-def _squares(pixels: list[np.ndarray], name: str, seed: int, start: int, *, size: int) -> np.ndarray:
+def _squares(pixels: list[np.ndarray], name: str, seed: int, start: int, *, spec: PreprocessSpec) -> np.ndarray:
     """Return what the network sees; few large images are changed at once, so that any set fits into memory."""
     n = max(1, _PIXELS_AT_ONCE // max(image.shape[0] * image.shape[1] for image in pixels))
     squares: list[np.ndarray] = []
     for at in range(0, len(pixels), n):
         some = _perturbed(pixels[at : at + n], name, seed, start + at) if name else pixels[at : at + n]
-        squares += [fit_square(image, size=size) for image in some]
+        squares += [fit_square(image, size=spec.size, fit=spec.fit) for image in some]
     return np.stack(squares)
 
 

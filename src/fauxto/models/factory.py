@@ -53,12 +53,14 @@ def blueprint(name: str) -> Blueprint:
     """Return what is known of a network.
 
     Raises:
-        ConfigError: No network has this name.
+        ConfigError: No network of ours has this name.
 
     Example:
         >>> blueprint("resnet18").map_layers[0]
         'backbone.layer4'
     """
+    if name == "frozen":
+        raise ConfigError("model 'frozen' is a head on a backbone: train it with 'fauxto train --backbone NAME'")
     if name not in MODELS:
         raise ConfigError(f"no model is called {name!r}{nearest(name, MODELS)}")
     return MODELS[name]
@@ -74,15 +76,19 @@ def options(config: TrainConfig) -> dict[str, Any]:
     return {key: getattr(config, key) for key in blueprint(config.model).options}
 
 
-def preprocess_spec(config: TrainConfig) -> PreprocessSpec:
+def preprocess_spec(config: TrainConfig, *, base: PreprocessSpec | None = None) -> PreprocessSpec:
     """Return what a configuration's network sees of an image.
+
+    Args:
+        config: What decides how an image is fitted and recoded.
+        base: What a backbone's input must be; None is for our own networks.
 
     Example:
         >>> preprocess_spec(TrainConfig(recode=75)).recode
         75
     """
-    seen = {key: getattr(config, key) for key in ("recode", "recode_from", "mirrored")}
-    return replace(blueprint(config.model).preprocess, **seen)
+    seen = {key: getattr(config, key) for key in ("recode", "recode_from", "mirrored", "fit")}
+    return replace(base or blueprint(config.model).preprocess, **seen)
 
 
 def build(name: str, **options: Any) -> nn.Module:

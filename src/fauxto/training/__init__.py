@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from fauxto.errors import DataError, missing_extra
+from fauxto.errors import DataError, UsageError, missing_extra
 
 try:
     import torch
@@ -69,6 +69,12 @@ def train(
         DataError: The split cannot be made, or there are too few images.
         DiskFullError: There was no room; the last good checkpoint stays.
     """
+    if config.model == "frozen":
+        if init is not None or teacher is not None:
+            raise UsageError("a head on a frozen backbone learns from labels alone: leave --init and --teacher out")
+        from fauxto.training.frozen import train_head
+
+        return train_head(store, config, folder, resume=resume, shown=shown, name=name, note=note)
     split = make_split(store, config)
     found = {"begun_from": ancestor(init, store, split), "taught_by": ancestor(teacher, store, split)}
     ancestors = {line: about for line, about in found.items() if about}

@@ -10,6 +10,7 @@ import torch
 
 from fauxto.checkpoint import MODEL, WEIGHTS, save_tensors, write_card
 from fauxto.export import export_onnx
+from fauxto.models import factory
 from fauxto.runs import sweep_parts
 from fauxto.training.card import make_card
 
@@ -38,4 +39,5 @@ def write_detector(loop: Loop, position: Position, logits: np.ndarray, folder: P
     tensors = {key: value.detach().numpy() for key, value in network.state_dict().items()}
     save_tensors(folder / WEIGHTS, tensors)
     export_onnx(network, loop.spec, folder / MODEL)
-    write_card(folder, make_card(loop, position, logits, name=name, note=note))
+    model = {"name": loop.config.model, **factory.options(loop.config)}
+    write_card(folder, make_card(loop, position, logits, name=name, note=note, model=model))
