@@ -49,7 +49,7 @@ def logits_of(loop: SimpleNamespace) -> np.ndarray:
 
 
 def made(loop: SimpleNamespace) -> dict:
-    return make_card(loop, Position(best_epoch=3), logits_of(loop), name="small", note="a note")
+    return make_card(loop, Position(best_epoch=3), logits_of(loop), name="small", note="a note", model={"name": "resnet18"})
 
 
 def test_a_card_with_enough_images_holds_every_promise_and_can_be_read() -> None:

@@ -140,7 +140,7 @@ def _timm(name: str, is_untrained: bool) -> Backbone:
     if not timm.is_model(name):
         raise ConfigError(f"timm has no model {name!r}{nearest(name, timm.list_models())}")
     network = _made(lambda: timm.create_model(name, pretrained=not is_untrained, num_classes=0), f"timm:{name}")
-    about = timm.data.resolve_model_data_config(network)
+    about = timm.data.resolve_model_data_config(network)  # type: ignore[attr-defined, no-untyped-call, unused-ignore]
     return _in_torch(network, f"timm:{name}", is_untrained, about["input_size"][-1], about["mean"], about["std"])
 
 
@@ -157,7 +157,8 @@ def _open_clip(name: str, is_untrained: bool) -> Backbone:
     whole = _made(lambda: open_clip.create_model(model, pretrained=None if is_untrained else weights), f"open_clip:{name}")
     about = open_clip.get_model_preprocess_cfg(whole)
     size = about["size"] if isinstance(about["size"], int) else about["size"][-1]
-    return _in_torch(whole.visual, f"open_clip:{name}", is_untrained, size, about["mean"], about["std"])
+    visual: Any = whole.visual
+    return _in_torch(visual, f"open_clip:{name}", is_untrained, size, about["mean"], about["std"])
 
 
 _KINDS: dict[str, Callable[[str, bool], Backbone]] = {"timm": _timm, "open_clip": _open_clip}
@@ -193,6 +194,7 @@ def _shape_of(network: nn.Module, size: int) -> tuple[int, bool]:
     image = torch.linspace(-1, 1, 3 * size * size).view(1, 3, size, size)
     with torch.no_grad():
         features = network(image)
-        maps = network.forward_features(image) if hasattr(network, "forward_features") else features
+        forward_features: Any = getattr(network, "forward_features", network)
+        maps = forward_features(image)
     is_map = maps.ndim == 4 and maps.shape[:2] == features.shape
     return features.shape[1], is_map and torch.allclose(maps.mean(dim=(2, 3)), features, atol=1e-5, rtol=1e-4)

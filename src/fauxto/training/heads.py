@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -59,17 +59,15 @@ def fit_head(kind: str, train: Examples, validation: Examples, *, seed: int = 0)
     mean = np.average(train.features, axis=0, weights=train.weight)
     spread = np.sqrt(np.average((train.features - mean) ** 2, axis=0, weights=train.weight))
     spread = np.where(spread > 1e-6, spread, 1.0)
-    scaled = [Examples((part.features - mean) / spread, part.is_fake, part.weight) for part in (train, validation)]
-    best: tuple[float, Layers] | None = None
-    rows = []
+    learned, judging = (replace(part, features=(part.features - mean) / spread) for part in (train, validation))
+    tried, rows = [], []
     for strength in STRENGTHS:
-        layers = _FITS[kind](*scaled, strength, seed)
-        losses = [weighted_loss(answers(layers, part.features), part) for part in scaled]
+        layers = _FITS[kind](learned, judging, strength, seed)
+        losses = [weighted_loss(answers(layers, part.features), part) for part in (learned, judging)]
+        tried.append(layers)
         rows.append({"strength": strength, "train_loss": losses[0], "validation_loss": losses[1]})
-        if best is None or losses[1] < best[0]:
-            best = losses[1], layers
-    assert best is not None
-    return unscaled(best[1], mean, spread), rows
+    best = min(range(len(rows)), key=lambda at: rows[at]["validation_loss"])
+    return unscaled(tried[best], mean, spread), rows
 
 
 def unscaled(layers: Layers, mean: np.ndarray, spread: np.ndarray) -> Layers:
@@ -126,11 +124,12 @@ def _fit_mlp(train: Examples, validation: Examples, strength: float, seed: int) 
         columns = [torch.from_numpy(np.asarray(each, np.float32)) for each in (train.features, train.is_fake, train.weight)]
         best, layers, waited = float("inf"), _layers_of(network), 0
         for _ in range(MAX_EPOCHS):
-            for part in torch.randperm(len(columns[0])).split(BATCH_SIZE):
-                features, is_fake, weight = (column[part] for column in columns)
+            order = torch.randperm(len(columns[0]))
+            for at in range(0, len(order), BATCH_SIZE):
+                features, is_fake, weight = (column[order[at : at + BATCH_SIZE]] for column in columns)
                 loss = nn.functional.binary_cross_entropy_with_logits(network(features)[:, 0], is_fake, weight)
                 optimizer.zero_grad()
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
             found = _layers_of(network)
             loss_now = weighted_loss(answers(found, validation.features), validation)
