@@ -222,7 +222,7 @@ class Detector:
                     reasons[at] = Reason(Kind.UNSTABLE, text)
 
     def _at_once(self, batch_size: int) -> int:
-        most = min(batch_size, int(self.card["model"].get("at_once", batch_size)))
+        most = min(batch_size, int(self.card.get("model", {}).get("at_once", batch_size)))
         return max(1, min(most, _PIXELS_AT_ONCE // self.spec.size**2))
 
     def _prepared(self, image: ImageLike) -> _Prepared | ImageError:
