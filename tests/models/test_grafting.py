@@ -156,6 +156,7 @@ def test_what_is_no_model_is_refused(payload):
     [
         (extractor(channels=1), "expected images of shape"),
         (extractor(n=2), "expected images of shape"),
+        (extractor(side=10**6), "4096x4096 are the most"),
         (extractor(kind=TensorProto.DOUBLE), "images as floats"),
         (extractor(opset=6), "opset 6"),
     ],

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from fauxto.errors import ConfigError, missing_extra
+from fauxto.preprocess import MAX_SIZE
 
 try:
     import onnx
@@ -118,7 +119,7 @@ def read_extractor(payload: bytes, *, output: str = "", pool: str = "cls", input
         raise ConfigError(f"the model has no output {output!r}: take one of {', '.join(names)}")
     batch, size = _batch_and_size(image, input_size)
     kind = image.type.tensor_type.elem_type
-    model = compose.add_prefix(model, "backbone/")
+    model = _prefixed(model)
     # The range of such a model's activations is that of all images that it sees together: one image must not sway another.
     at_once = 1 if batch == 1 or any(node.op_type == "DynamicQuantizeLinear" for node in _nodes(model)) else 0
     _take_images(model, f"backbone/{image.name}", kind, [batch or None, 3, size, size])
@@ -178,7 +179,17 @@ def _batch_and_size(image: Any, input_size: int) -> tuple[int, int]:
         )
     if input_size and sides[2] not in (0, input_size):
         raise ConfigError(f"input_size = {input_size}, but the model sees {sides[2]}x{sides[2]} pixels: leave input_size out")
+    if sides[2] > MAX_SIZE:
+        raise ConfigError(f"the model sees {sides[2]}x{sides[2]} pixels, {MAX_SIZE}x{MAX_SIZE} are the most: take another")
     return sides[0], sides[2] or input_size or FREE_SIZE
+
+
+def _prefixed(model: Any) -> Any:
+    """Return the model with names that are none of ours."""
+    try:
+        return compose.add_prefix(model, "backbone/")
+    except Exception as error:  # onnx's own, undocumented classes
+        raise ConfigError(f"the model's graph makes no sense ({_one_line(error)}): export it anew") from error
 
 
 def _take_images(model: Any, name: str, kind: int, shape: list[int | None]) -> None:
