@@ -200,7 +200,7 @@ def directions(
     identity = np.eye(len(apart), dtype=np.float32)
     for ridge in RIDGES:
         # (A + b B'B)^-1 x needs A^-1 only once for all b (Woodbury 1950).
-        ridged = cho_factor(within + np.float32(ridge * np.trace(within) / len(apart)) * identity)
+        ridged = cho_factor(within + np.float32(ridge * np.trace(within) / len(apart) + 1e-9) * identity)
         solved = cho_solve(ridged, np.column_stack([apart, rows.T]))
         for share in BETWEEN:
             direction = solved[:, 0]
