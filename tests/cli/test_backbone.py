@@ -47,7 +47,7 @@ def test_from_images_to_a_verdict_and_a_report(run: Run, image_folder: Path, tmp
     code, text, err = run("check", *images, "--detector", out, "--json")
     assert code in (0, 10), err  # 10: one of them is called fake
     assert '"p_fake"' in text
-    code, _, err = run("evaluate", out, "--data", image_folder, "--out", tmp_path / "report", "--n-resamples", 20)
+    code, _, err = run("evaluate", out, "--data", image_folder, "--out", tmp_path / "report", "--n-resamples", 100)
     assert code == 0, err
     assert "tower.onnx" in (tmp_path / "report" / "model-card.md").read_text()
     code, _, err = run("explain", out, images[0], "--out", tmp_path / "maps")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import replace
 
@@ -102,7 +103,32 @@ def test_pixels_and_pools_are_another_matter_for_the_same_file(tmp_path):
     assert not np.allclose(first.features(images(8)), mean.features(images(8)))
 
 
+@pytest.mark.slow
+def test_an_open_clip_backbone_is_the_image_tower_with_its_own_pixels():
+    pytest.importorskip("open_clip")
+    backbone = opened("open_clip:ViT-S-32-alt@random")
+    assert (backbone.spec.size, backbone.n_features, backbone.has_map) == (224, 256, False)
+    assert backbone.spec.mean[0] == pytest.approx(0.4815, abs=1e-4)
+    batch = images(224, n=1)
+    with torch.no_grad():
+        np.testing.assert_array_equal(backbone.features(batch), backbone.network(torch.from_numpy(batch)).numpy())
+
+
 # ---------------------------------------------------------------- refusals
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("open_clip:ViT-B-61/openai", "has no model 'ViT-B-61'; did you mean 'ViT-B-16'"),
+        ("open_clip:ViT-B-16/openia", "has no weights 'openia' for ViT-B-16; did you mean 'openai'"),
+        ("open_clip:ViT-B-16", "has no weights '' for ViT-B-16; known: openai"),
+    ],
+)
+def test_unknown_names_of_open_clip_are_refused_with_what_there_is(name, said):
+    pytest.importorskip("open_clip")
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        opened(name)
 
 
 @pytest.mark.parametrize(
