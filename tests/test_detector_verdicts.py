@@ -191,4 +191,10 @@ def test_a_model_that_answers_in_another_shape_is_refused(values: np.ndarray) ->
 def test_a_large_network_sees_fewer_images_at_once() -> None:
     detector = by_hand(preprocessing={"size": 2048, "mean": [0.5] * 3, "std": [0.5] * 3})
     detector.logits([grey(value) for value in range(10)])
-    assert detector._session.seen == [4, 4, 2]
+    assert detector._session.seen == [1] * 10
+
+
+def test_a_network_that_sees_images_one_by_one_gets_them_so() -> None:
+    detector = by_hand(model={"at_once": 1})
+    detector.logits([grey(value) for value in range(3)])
+    assert detector._session.seen == [1, 1, 1]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from fauxto.errors import DetectorError
 from fauxto.perturb import perturbed
-from fauxto.preprocess import PreprocessSpec, fit_square, normalised, recoded, to_network_input
+from fauxto.preprocess import PreprocessSpec, cut_square, fit_square, normalised, recoded, to_network_input
 
 GOOD = {"size": 32, "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}
 
@@ -176,3 +177,33 @@ def test_a_card_from_before_recoding_is_read_and_a_wrong_one_refused():
     ):
         with pytest.raises(DetectorError, match="makes no sense|cannot be read"):
             PreprocessSpec.from_dict(card | wrong)
+
+
+# ---------------------------------------------------------------- the middle
+
+
+def test_the_middle_is_taken_at_native_pixels():
+    image = noise(33, 50)
+    np.testing.assert_array_equal(fit_square(image, size=32, fit="centre"), image[0:32, 9:41])
+    np.testing.assert_array_equal(fit_square(image, size=33, fit="centre"), image[:, 8:41])
+
+
+def test_an_image_that_is_too_small_is_enlarged_from_its_largest_square():
+    image = noise(10, 4)
+    expected = np.asarray(Image.fromarray(image[3:7]).resize((8, 8), Image.Resampling.BILINEAR))
+    np.testing.assert_array_equal(fit_square(image, size=8, fit="centre"), expected)
+    assert fit_square(noise(1, 5000), size=64, fit="centre").shape == (64, 64, 3)
+
+
+@pytest.mark.parametrize(("at", "top", "left"), [((0, 0), 0, 0), ((1, 1), 2, 6), ((0.5, 0.5), 1, 3)])
+def test_a_square_is_cut_between_the_corners(at, top, left):
+    image = noise(6, 10)
+    np.testing.assert_array_equal(cut_square(image, at=at, size=4), image[top : top + 4, left : left + 4])
+
+
+def test_a_card_that_does_not_speak_of_it_means_the_whole_image():
+    assert PreprocessSpec.from_dict(GOOD).fit == "resize"
+    assert PreprocessSpec.from_dict({**GOOD, "fit": "centre"}).fit == "centre"
+    for bad in ("crop", None, 1, ["centre"]):
+        with pytest.raises(DetectorError, match="makes no sense"):
+            PreprocessSpec.from_dict({**GOOD, "fit": bad})

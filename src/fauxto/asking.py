@@ -13,7 +13,7 @@ from fauxto.preprocess import PreprocessSpec, fit_square, normalised, to_network
 from fauxto.session import in_batches
 from fauxto.tiles import TileRule, aggregate
 
-_PIXELS_AT_ONCE = 2**24  # a stranger's card must not make us allocate without end
+_PIXELS_AT_ONCE = 2**22  # a large network's activations, and a stranger's card, must not fill the memory
 _TILED_AT_ONCE = 2**18  # pixels of tiles: as many as in a batch of small images, which the cache holds
 
 
@@ -26,16 +26,18 @@ class Network:
         spec: How pixels become its input.
         tiles: How large images are answered; None where all of them are shrunk.
         certain_logit: Further from 0 than this, the mirror image of a square is not asked about.
+        most_at_once: Squares that the network can see at once; 0 is any number.
     """
 
     ask: Callable[..., list[np.ndarray]]
     spec: PreprocessSpec
     tiles: TileRule | None
     certain_logit: float
+    most_at_once: int = 0
 
     def at_once(self, batch_size: int) -> int:
         """Return how many squares it may see at once."""
-        return min(batch_size, max(1, _PIXELS_AT_ONCE // self.spec.size**2))
+        return max(1, min(batch_size, self.most_at_once or batch_size, _PIXELS_AT_ONCE // self.spec.size**2))
 
     def is_tiled(self, height: int, width: int) -> bool:
         """As ``Detector.is_tiled``."""
@@ -52,7 +54,7 @@ class Network:
         """As ``Detector.evidence``."""
         if self.is_tiled(*image.shape[:2]):
             return self.tile_logits(image)
-        return np.asarray(self.of_squares(fit_square(image, size=self.spec.size)[None], "evidence")[0])
+        return np.asarray(self.of_squares(fit_square(image, size=self.spec.size, fit=self.spec.fit)[None], "evidence")[0])
 
     def of_squares(self, squares: np.ndarray, output: str) -> np.ndarray:
         """Return an output for uint8 (n, size, size, 3): recoded and, where not certain, mirrored, as the spec says."""
@@ -92,4 +94,8 @@ class Network:
 
     def _seen(self, image: np.ndarray) -> np.ndarray | np.float32:
         """Return the square of an image, or at once the logit of one that is answered over tiles: few tiles are in memory."""
-        return self.over_tiles(image) if self.is_tiled(*image.shape[:2]) else fit_square(image, size=self.spec.size)
+        return (
+            self.over_tiles(image)
+            if self.is_tiled(*image.shape[:2])
+            else fit_square(image, size=self.spec.size, fit=self.spec.fit)
+        )

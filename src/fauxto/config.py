@@ -23,6 +23,15 @@ class TrainConfig:
 
     Attributes:
         model: Name in ``models.factory``.
+        backbone: What a "frozen" model takes its features from: "timm:MODEL", "open_clip:MODEL/PRETRAINED", or the path of an
+            ONNX file (``models.backbones``).
+        head: What is trained on these features: "linear" (logistic regression) or "mlp" (one hidden layer).
+        pool: What a backbone in an ONNX file that answers with tokens gives: "cls", the first, or the "mean" of the others.
+        normalisation: Mean and spread of the pixels that a backbone in an ONNX file wants; the others bring their own.
+        input_size: Side of the square that an ONNX file of no fixed size sees, in pixels; 0 takes 224.
+        views: Pictures of each training image that a head learns from; all but the first are cut out and perturbed by chance.
+        balanced: Whether, to a head, both classes weigh alike, and within a class all generators.
+        fit: How an image becomes the network's square (``preprocess.PreprocessSpec``).
         stem: How "resnet18" begins: "imagenet" (7x7 stride 2, max-pool) or "cifar" (3x3 stride 1, no max-pool).
         split: "official" keeps the data's own test part; "notebook" draws 80/20 and 80/20 from everything.
         subset: Stratified share of the training part to use, in (0, 1].
@@ -69,7 +78,15 @@ class TrainConfig:
         0.0005
     """
 
-    model: Literal["resnet18", "evidence", "routed", "general"] = "resnet18"
+    model: Literal["resnet18", "evidence", "routed", "general", "frozen"] = "resnet18"
+    backbone: str = ""
+    head: Literal["linear", "mlp"] = "linear"
+    pool: Literal["cls", "mean"] = "cls"
+    normalisation: Literal["clip", "imagenet", "half"] = "clip"
+    input_size: int = bounded(0, low=0, high=4096)
+    views: int = bounded(1, low=1, high=100)
+    balanced: bool = False
+    fit: Literal["resize", "centre"] = "resize"
     stem: Literal["imagenet", "cifar"] = "imagenet"
     split: Literal["official", "notebook"] = "official"
     subset: float = bounded(1.0, low=0, high=1, above_low=True)
@@ -114,8 +131,14 @@ class TrainConfig:
             object.__setattr__(self, key, value)
         if self.model != "resnet18" and self.stem != "imagenet":
             raise ConfigError(f"stem = {self.stem!r} belongs to model 'resnet18', not to {self.model!r}: leave it out")
+        if self.backbone and self.model != "frozen":
+            raise ConfigError(f"a backbone belongs to model 'frozen', not to {self.model!r}: leave one of them out")
+        if self.model == "frozen" and self.mirrored:
+            raise ConfigError("a head on a frozen backbone knows no mirror images: set mirrored = false")
         if self.model in ("routed", "general") and (self.crop or self.shift):
-            raise ConfigError(f"model {self.model!r} looks for the codec's grid, which cutting and moving lose: set crop and shift to 0")
+            raise ConfigError(
+                f"model {self.model!r} looks for the codec's grid, which cutting and moving lose: set crop and shift to 0"
+            )
 
     @property
     def drawn_by(self) -> int:
@@ -141,6 +164,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     # Goes on from a finished run of "routed" (--init), with guests (--forge, --generators).
     "general": _FAST | {"model": "general", "max_epochs": 2, "patience": 2, "crop": 0, "batch_size": 192, "label_smoothing": 0.0}
     | {"recode": 75, "recode_from": 4.0, "recode_share": 0.5, "jitter": 0.8, "perturb_share": 0.2, "main_share": 0.3, "mirrored": True},
+    # On features that others trained (--backbone): whole photographs would be shrunk, and what tells them apart is in the pixels.
+    "frozen": {"model": "frozen", "fit": "centre", "balanced": True},
 }  # fmt: skip
 
 

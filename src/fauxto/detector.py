@@ -249,7 +249,7 @@ class Detector:
             return error
         if self.is_tiled(*pixels.shape[:2]):
             return self._judged_over_tiles(pixels, logit)
-        return _Prepared(fit_square(pixels, size=self.spec.size), pixels.shape[:2], logit)
+        return _Prepared(fit_square(pixels, size=self.spec.size, fit=self.spec.fit), pixels.shape[:2], logit)
 
     def _answers(self, batch: list[_Prepared | Prediction | ImageError]) -> Iterator[Prediction | ImageError]:
         found = [item for item in batch if isinstance(item, _Prepared)]
@@ -259,7 +259,7 @@ class Detector:
 
     @cached_property
     def _network(self) -> Network:
-        return Network(self._ask, self.spec, self.tiles, self.certain_logit)
+        return Network(self._ask, self.spec, self.tiles, self.certain_logit, int(self.card.get("model", {}).get("at_once", 0)))
 
     def _ask(self, images: np.ndarray, *outputs: str) -> list[np.ndarray]:
         return ask(self._session, images, outputs, where=self.folder / MODEL)
@@ -277,6 +277,7 @@ class Detector:
                 and self.spec.size > 0
                 and isinstance(self.card["name"], str)
                 and all(isinstance(self.card[key], dict) for key in ("trained_on", "model"))
+                and int(self.card["model"].get("at_once", 1)) > 0
             )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise DetectorError(f"the card in {self.folder} lacks a value ({error!r}): export the detector again") from error

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from fauxto.errors import DetectorError, missing_extra
+from fauxto.models.grafting import Extractor, Layers, answers
 from fauxto.perturb import perturbed
 from fauxto.preprocess import PreprocessSpec, normalised
 from fauxto.runs import write_whole
@@ -59,11 +60,38 @@ def export_onnx(network: nn.Module, spec: PreprocessSpec, path: Path) -> float:
     program = _trace(_LogitAndEvidence(network).eval(), example, any_size=any_size)
     payload = without_notes(program.model_proto.SerializeToString())
     others = [_examples(spec, height=spec.size + 12, width=2 * spec.size + 5)] if any_size else []
-    difference = 0.0
+    pairs = []
     for images in (example, example[:1], *others):
         with torch.no_grad():
-            expected = network(images).numpy()
-        found = float(np.abs(_answers(payload, images.numpy()) - expected).max())
+            pairs.append((images.numpy(), network(images).numpy()))
+    return _write_proven(payload, path, pairs)
+
+
+def export_grafted(extractor: Extractor, layers: Layers, spec: PreprocessSpec, path: Path) -> float:
+    """Write an ONNX feature extractor with a head, as ``export_onnx`` writes a network.
+
+    Args:
+        extractor: The network that came as ONNX.
+        layers: The head.
+        spec: Its input's size.
+        path: Where the model goes; whole or not at all.
+
+    Raises:
+        DetectorError: The model does not give the head's answers on the extractor's features.
+        DiskFullError: There was no room.
+    """
+    example = _examples(spec).numpy()
+    expected = answers(layers, extractor.features(example))
+    step = extractor.at_once or len(example)
+    pairs = [(example[at : at + step], expected[at : at + step]) for at in (0, len(example) - 1)]
+    return _write_proven(without_notes(extractor.with_head(layers)), path, pairs)
+
+
+def _write_proven(payload: bytes, path: Path, pairs: list[tuple[np.ndarray, np.ndarray]]) -> float:
+    """Write a model that gives, for each batch of images, the logits that are expected; return the largest difference."""
+    difference = 0.0
+    for images, expected in pairs:
+        found = float(np.abs(_answers(payload, images) - expected).max())
         if not found <= MAX_LOGIT_DIFFERENCE * max(1.0, float(np.abs(expected).max())):
             raise DetectorError(f"the exported model's logits differ by {found:.2g} from the network's: it is not written")
         difference = max(difference, found)

@@ -23,10 +23,16 @@ def load_network(detector_folder: str | Path) -> tuple[nn.Module, dict[str, Any]
     """Return a detector's network, on the CPU and in evaluation mode, and its card.
 
     Raises:
-        DetectorError: The folder is no detector, a checksum is wrong, or weights and card do not fit together.
+        DetectorError: The folder is no detector, a checksum is wrong, weights and card do not fit together, or it is a head
+            on a frozen backbone, whose network is not kept.
     """
     folder = Path(detector_folder)
     card = read_card(folder)
+    if isinstance(card.get("model"), dict) and card["model"].get("name") == "frozen":
+        raise DetectorError(
+            f"{folder} is a head on a frozen backbone, of which only the ONNX model is kept: it can be asked, evaluated and "
+            "calibrated, and Detector.evidence gives its map, but there is no network to take gradients from or go on with"
+        )
     tensors, _ = load_tensors(verified(folder, card, WEIGHTS))
     try:
         network = _built(**card["model"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from typing import Literal, get_args
 
 import numpy as np
 from PIL import Image
@@ -14,6 +15,7 @@ from fauxto.perturb import perturbed
 RECODE_LIMIT = 15.0
 _RECODED = (("recode_from", 0.0), ("recode_limit", RECODE_LIMIT))  # what a card says that does not speak of them
 MAX_SIZE = 4096  # a card from a stranger must not make us allocate without end
+Fit = Literal["resize", "centre"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ class PreprocessSpec:
         recode_limit: An image that this would change by more, in the same measure, is left as it is too: what would be lost in
             strong noise is more than what would be matched.
         mirrored: Whether a detector whose first answer is not certain asks about the mirror image too, and answers with the mean.
+        fit: How an image becomes a square: "resize" squeezes all of it in; "centre" takes the middle at its own pixels, so that
+            no trace in them is lost, and of an image that is too small its largest square, enlarged.
     """
 
     size: int = 32
@@ -40,6 +44,7 @@ class PreprocessSpec:
     recode_limit: float = RECODE_LIMIT
     mirrored: bool = False
     recode_from: float = 0.0
+    fit: Fit = "resize"
 
     @staticmethod
     def from_dict(values: dict[str, object]) -> PreprocessSpec:
@@ -55,36 +60,54 @@ class PreprocessSpec:
         try:
             mean, std = (tuple(float(v) for v in values[key]) for key in ("mean", "std"))  # type: ignore[attr-defined]
             size, recode = values["size"], values.get("recode", 0)
-            mirrored = values.get("mirrored", False)
+            mirrored, fit = values.get("mirrored", False), values.get("fit", "resize")
             least, limit = (float(values.get(key, default)) for key, default in _RECODED)  # type: ignore[arg-type]
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise DetectorError(f"the card's preprocessing cannot be read ({error!r}): export the detector again") from error
         is_square = type(size) is int and 1 <= size <= MAX_SIZE
         is_scale = len(mean) == len(std) == 3 and np.isfinite([*mean, *std]).all() and min(std) > 0
         is_codec = type(recode) is int and 0 <= recode <= 100 and 0 <= least <= 255 and 0 <= limit <= 255
-        if not (is_square and is_scale and is_codec and isinstance(mirrored, bool)):
+        if not (is_square and is_scale and is_codec and isinstance(mirrored, bool) and fit in get_args(Fit)):
             raise DetectorError(f"the card's preprocessing makes no sense ({values}): export the detector again")
-        return PreprocessSpec(size, mean, std, recode, limit, mirrored, least)  # type: ignore[arg-type]
+        return PreprocessSpec(size, mean, std, recode, limit, mirrored, least, fit)  # type: ignore[arg-type]
 
     def to_dict(self) -> dict[str, object]:
         """Return plain values, ready for JSON."""
         return asdict(self)
 
 
-def fit_square(image: np.ndarray, *, size: int) -> np.ndarray:
-    """Return an image as (size, size, 3): untouched if it fits, else resized with antialiasing; a square is not cut out.
+def fit_square(image: np.ndarray, *, size: int, fit: Fit = "resize") -> np.ndarray:
+    """Return an image as (size, size, 3): untouched if it fits; else what ``PreprocessSpec.fit`` says, resized with antialiasing.
 
     Args:
         image: uint8, shape (h, w, 3).
         size: Side of the result in pixels.
+        fit: "resize" squeezes the whole image in, "centre" takes its middle at native pixels.
 
     Example:
         >>> fit_square(np.full((6, 9, 3), 7, np.uint8), size=2)[..., 0].tolist()
         [[7, 7], [7, 7]]
+        >>> fit_square(np.arange(15, dtype=np.uint8).reshape(1, 5, 3), size=1, fit="centre").tolist()
+        [[[6, 7, 8]]]
     """
+    if fit == "centre":
+        image = cut_square(image, at=(0.5, 0.5), size=size)
     if image.shape[:2] == (size, size):
         return image
     return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR))
+
+
+def cut_square(image: np.ndarray, *, at: tuple[float, float], size: int) -> np.ndarray:
+    """Return a square of so many pixels, or the largest that there is, from somewhere between the corners (0, 0) and (1, 1).
+
+    Example:
+        >>> cut_square(np.arange(4).reshape(2, 2, 1), at=(0, 1), size=1).ravel().tolist()
+        [1]
+    """
+    height, width = image.shape[:2]
+    side = min(height, width, size)
+    top, left = round(at[0] * (height - side)), round(at[1] * (width - side))
+    return image[top : top + side, left : left + side]
 
 
 def to_network_input(images: np.ndarray, spec: PreprocessSpec) -> np.ndarray:

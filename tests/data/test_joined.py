@@ -37,7 +37,7 @@ def main(tmp_path, monkeypatch):
 
 @pytest.fixture
 def forged(tmp_path, main):
-    """Of 16 of the main data's photographs a lossless copy and two fakes; ten fakes that show none; four photographs of its own."""
+    """Of 16 photographs of the main data a copy and fakes of it; fakes that show none of them; four photographs of its own."""
     pictures = [f"train/REAL/{at}.png" for at in range(14)] + ["test/real/0.png", "test/real/1.png"]
     rows = [(f"real/{at}.png", "real", "", picture, "") for at, picture in enumerate(pictures)]
     rows += [(f"kl/{at}.png", "fake", "autoencoder/kl", picture, "") for at, picture in enumerate(pictures)]

@@ -272,9 +272,7 @@ def test_images_of_one_other_size_are_resized_too(store, positions):
 
 def test_weighted_epochs_draw_each_image_as_often_as_it_is_wanted(store, positions):
     weight = np.where(np.arange(len(positions)) < 3, 5.0, 0.0)
-    drawn = np.concatenate(
-        [batch[2] for epoch in range(20) for batch in epoch_of(store, positions, epoch=epoch, weight=weight)]
-    )
+    drawn = np.concatenate([batch[2] for epoch in range(20) for batch in epoch_of(store, positions, epoch=epoch, weight=weight)])
     assert len(drawn) == 20 * (len(positions) // 8 * 8 + (len(positions) % 8 if len(positions) % 8 > 1 else 0))
     assert set(drawn.tolist()) == set(positions[:3].tolist())
     counts = np.bincount(np.searchsorted(positions[:3], drawn))

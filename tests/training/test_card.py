@@ -49,7 +49,7 @@ def logits_of(loop: SimpleNamespace) -> np.ndarray:
 
 
 def made(loop: SimpleNamespace) -> dict:
-    return make_card(loop, Position(best_epoch=3), logits_of(loop), name="small", note="a note")
+    return make_card(loop, Position(best_epoch=3), logits_of(loop), name="small", note="a note", model={"name": "resnet18"})
 
 
 def test_a_card_with_enough_images_holds_every_promise_and_can_be_read() -> None:
@@ -93,11 +93,11 @@ def test_neither_statistics_nor_anything_else_looks_at_test_images(monkeypatch: 
 def test_large_parts_are_sampled_by_the_seed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cards, "N_SAMPLED", 7)
     positions = np.arange(100, 200)
-    drawn = cards._sampled(positions, 0)
+    drawn = cards._sampled(positions, 0, size=32)
     assert (len(drawn), len(set(drawn.tolist()))) == (7, 7)
     assert set(drawn.tolist()) <= set(positions.tolist())
-    assert cards._sampled(positions, 0).tolist() == drawn.tolist() != cards._sampled(positions, 1).tolist()
-    assert cards._sampled(positions[:7], 0).tolist() == positions[:7].tolist()
+    assert cards._sampled(positions, 0, size=32).tolist() == drawn.tolist() != cards._sampled(positions, 1, size=32).tolist()
+    assert cards._sampled(positions[:7], 0, size=32).tolist() == positions[:7].tolist()
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,12 @@ def train(
     changes: Annotated[
         list[str] | None, typer.Option("--set", help="KEY=VALUE on top of all else, for any key of config.toml; repeatable.")
     ] = None,
+    backbone: Annotated[
+        str | None,
+        typer.Option(
+            help="Train a head on frozen features: timm:MODEL, open_clip:MODEL/PRETRAINED, or an ONNX file (docs/backbones.md)."
+        ),
+    ] = None,
     split: Annotated[str | None, typer.Option(help="official (the data's own test part) or notebook (80/20, 80/20).")] = None,
     stem: Annotated[str | None, typer.Option(help="First layer of resnet18: imagenet or cifar.")] = None,
     subset: Annotated[float | None, typer.Option(help="Share of the training part, above 0 and at most 1.")] = None,
@@ -60,9 +66,10 @@ def train(
       fauxto train --data photos --out runs/quick --subset 0.25 --set patience=2
       fauxto train --data mine --out runs/mine --preset best --init cifake --learning-rate 0.005
       fauxto train --data cifake.tar.xz --forge forged --generators generators32.tar --leave-out gan --out runs/general
+      fauxto train --data photos --out runs/clip --backbone open_clip:ViT-B-16/openai
     """
-    options = {
-        "split": split, "stem": stem, "subset": subset, "limit": limit, "max_epochs": max_epochs,
+    options: dict[str, Any] = {
+        "backbone": backbone, "split": split, "stem": stem, "subset": subset, "limit": limit, "max_epochs": max_epochs,
         "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed, "device": device,
     }  # fmt: skip
     options |= {"left_out": tuple(leave_out) if leave_out else None}
@@ -71,7 +78,7 @@ def train(
         config = out / "config.toml"
         given = (configs.preset_values(preset) if preset else {}) | given
     from_file = configs.read_toml(config) if config else {}
-    resolved = configs.preset(preset or "notebook", **{**from_file, **given})
+    resolved = configs.preset(preset or ("frozen" if backbone else "notebook"), **{**from_file, **given})
     require("torch", "torchvision", "lightning_fabric", "tensorboard", "matplotlib", "safetensors", "onnx", "onnxscript")
     store = opened(data, out=out, skip_broken=skip_broken)
     from fauxto.training import leave_processes

@@ -71,7 +71,7 @@ def train_batches(
     def batch(step: int) -> tuple[torch.Tensor, torch.Tensor, Positions]:
         mine = order[step * together : (step + 1) * together][rank::world_size]
         rng = np.random.default_rng([config.seed, epoch, step, rank])
-        images = augmented(squares(store, mine, spec), spec, config, rng)
+        images = augmented(squares(store, mine, spec, rng=rng), spec, config, rng)
         if 0 < config.crop < spec.size and epoch < round(config.crop_share * config.max_epochs):
             images = cropped(images, rng.integers(0, spec.size - config.crop + 1, (len(images), 2)), size=config.crop)
         return torch.from_numpy(normalised(images, spec)), torch.from_numpy(store.is_fake[mine].astype(np.float32)), mine
@@ -140,11 +140,34 @@ def network_input(store: Store, positions: Positions, spec: PreprocessSpec) -> n
     return to_network_input(squares(store, positions, spec), spec)
 
 
-def squares(store: Store, positions: Positions, spec: PreprocessSpec) -> np.ndarray:
-    """Return images in the network's size: uint8, shape (n, size, size, 3)."""
+def squares(store: Store, positions: Positions, spec: PreprocessSpec, *, rng: np.random.Generator | None = None) -> np.ndarray:
+    """Return images in the network's size: uint8, shape (n, size, size, 3).
+
+    Args:
+        store: Decoded images.
+        positions: Which of them.
+        spec: What the network's input must be.
+        rng: Where a spec takes the middle of larger images, decides instead which square of their own pixels is taken.
+    """
     if store.is_uniform and store.height[0] == store.width[0] == spec.size:
         return store.batch(positions)
-    return np.stack([fit_square(store.image(at), size=spec.size) for at in positions])
+    images = (store.image(at) for at in positions)
+    if rng is not None and spec.fit == "centre":
+        images = (cut_anywhere(image, rng, size=spec.size) for image in images)
+    return np.stack([fit_square(image, size=spec.size, fit=spec.fit) for image in images])
+
+
+def cut_anywhere(image: np.ndarray, rng: np.random.Generator, *, size: int) -> np.ndarray:
+    """Return a square of an image's own pixels at a random place; an image that is too small stays as it is.
+
+    Example:
+        >>> cut_anywhere(np.zeros((40, 50, 3), np.uint8), np.random.default_rng(0), size=32).shape
+        (32, 32, 3)
+    """
+    if min(image.shape[:2]) < size:
+        return image
+    top, left = (int(rng.integers(side - size + 1)) for side in image.shape[:2])
+    return image[top : top + size, left : left + size]
 
 
 def flipped(images: np.ndarray, chosen: np.ndarray) -> np.ndarray:

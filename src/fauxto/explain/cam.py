@@ -108,7 +108,8 @@ class Explainer:
 
     def logits(self, images: Iterable[np.ndarray]) -> np.ndarray:
         """Return the network's raw answers, float32 (n,), for uint8 images (h, w, 3)."""
-        batches = in_batches((fit_square(image, size=self.detector.spec.size) for image in images), BATCH_SIZE)
+        spec = self.detector.spec
+        batches = in_batches((fit_square(image, size=spec.size, fit=spec.fit) for image in images), BATCH_SIZE)
         return np.concatenate([np.zeros(0, np.float32), *(self._logits(np.stack(batch)) for batch in batches)])
 
     def explain(self, images: Iterable[ImageLike], *, target: str | None = None, layer: str | None = None) -> list[Explanation]:
@@ -147,7 +148,7 @@ class Explainer:
     def _explain_small(self, images: Sequence[_Small], target: str | None, layer: str) -> list[Explanation]:
         detector = self.detector
         pixels = [image.pixels for image in images]
-        squares = np.stack([fit_square(each, size=detector.spec.size) for each in pixels])
+        squares = np.stack([fit_square(each, size=detector.spec.size, fit=detector.spec.fit) for each in pixels])
         logits = self._logits(squares)
         is_fake = detector.p_fake(logits) >= detector.threshold
         targets = [target or ("fake" if each else "real") for each in is_fake]

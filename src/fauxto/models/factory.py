@@ -55,12 +55,14 @@ def blueprint(name: str) -> Blueprint:
     """Return what is known of a network.
 
     Raises:
-        ConfigError: No network has this name.
+        ConfigError: No network of ours has this name.
 
     Example:
         >>> blueprint("resnet18").map_layers[0]
         'backbone.layer4'
     """
+    if name == "frozen":
+        raise ConfigError("model 'frozen' is a head on a backbone: train it with 'fauxto train --backbone NAME'")
     if name not in MODELS:
         raise ConfigError(f"no model is called {name!r}{nearest(name, MODELS)}")
     return MODELS[name]
@@ -76,15 +78,19 @@ def options(config: TrainConfig) -> dict[str, Any]:
     return {key: getattr(config, key) for key in blueprint(config.model).options}
 
 
-def preprocess_spec(config: TrainConfig) -> PreprocessSpec:
+def preprocess_spec(config: TrainConfig, *, base: PreprocessSpec | None = None) -> PreprocessSpec:
     """Return what a configuration's finished detector shows its network of an image.
+
+    Args:
+        config: What decides how an image is fitted and recoded.
+        base: What a backbone's input must be; None is for our own networks.
 
     Example:
         >>> preprocess_spec(TrainConfig(recode=75)).recode, preprocess_spec(TrainConfig(recode=75, recode_share=0.5)).recode
         (75, 0)
     """
-    keys = ("recode", "recode_from", "mirrored") if config.recode_share == 1 else ("mirrored",)
-    return replace(blueprint(config.model).preprocess, **{key: getattr(config, key) for key in keys})
+    keys = ("recode", "recode_from", "mirrored", "fit") if config.recode_share == 1 else ("mirrored", "fit")
+    return replace(base or blueprint(config.model).preprocess, **{key: getattr(config, key) for key in keys})
 
 
 def build(name: str, **options: Any) -> nn.Module:

@@ -118,7 +118,7 @@ class GeneralNet(nn.Module):
 
     def evidence(self, images: torch.Tensor) -> torch.Tensor:
         """Return the map (n, h / 4, w / 4), rounded up, whose mean is the logit: both maps, in the shares that they decide it by."""
-        known, others = self.known.evidence(images) / self.temperature, self.others(images)
+        known, others = self.known.evidence(images) / self.get_buffer("temperature"), self.others(images)
         of_known, of_others = known.mean(dim=(1, 2), keepdim=True), others.mean(dim=(1, 2), keepdim=True)
         share = torch.sigmoid(of_known - of_others)
         mixed = share * known + (1 - share) * others
@@ -131,7 +131,8 @@ class GeneralNet(nn.Module):
             found = torch.where(route.view(-1, 1, 1), self.on_grid.evidence(images), self.off_grid.evidence(images))
         else:
             order = torch.argsort(~route, stable=True)
-            first, second = images[order].split([int(route.sum()), int((~route).sum())])
+            n_on_grid, ordered = int(route.sum()), images[order]
+            first, second = ordered[:n_on_grid], ordered[n_on_grid:]
             found = torch.cat([_asked(self.on_grid, first), _asked(self.off_grid, second)])[torch.argsort(order)]
         at = (~route).long()
         return found * self.get_buffer("scale")[at].view(-1, 1, 1) + self.get_buffer("shift")[at].view(-1, 1, 1)
@@ -151,7 +152,7 @@ class GeneralNet(nn.Module):
             if len(images) < NEEDED:
                 kind = ("saved as JPEG of quality 75", "saved otherwise")[at]
                 raise DataError(f"{len(images)} validation photographs are {kind}, but {NEEDED} are needed: give more of them")
-            logits = torch.cat([network(part) for part in images.split(256)]).float()
+            logits = torch.cat([network(part) for part in torch.split(images, 256)]).float()
             median, high = torch.quantile(logits, torch.tensor([0.5, 0.95], device=logits.device))
             scale = (HIGH - MEDIAN) / (high - median).clamp(min=1e-3)
             self.get_buffer("scale")[at], self.get_buffer("shift")[at] = scale, MEDIAN - scale * median

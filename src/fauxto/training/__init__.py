@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from fauxto.errors import DataError, missing_extra
+from fauxto.errors import DataError, UsageError, missing_extra
 
 try:
     import torch
@@ -74,6 +74,12 @@ def train(
         DataError: The split cannot be made, or there are too few images.
         DiskFullError: There was no room; the last good checkpoint stays.
     """
+    if config.model == "frozen":
+        if init is not None or teacher is not None or guests:
+            raise UsageError("a head on a frozen backbone learns from labels alone: leave --init, --teacher and guests out")
+        from fauxto.training.frozen import train_head
+
+        return train_head(store, config, folder, resume=resume, shown=shown, name=name, note=note)
     data = joined(store, guests, config) if guests else None
     if data is not None:
         store, config = data.store, replace(config, split="official")

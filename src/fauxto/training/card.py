@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -10,62 +11,84 @@ from fauxto import config as configs
 from fauxto.calibration import fit_temperature, needed_per_class, operating_points, to_p_fake, unsure_band
 from fauxto.data.loaders import squares
 from fauxto.data.splits import Positions, fingerprint
-from fauxto.models import factory
 from fauxto.runs import environment_record
 from fauxto.scope import MIN_SIZE, NEEDED, fit_statistics
 from fauxto.training.processes import device_name
 
 if TYPE_CHECKING:
-    from fauxto.training.loop import Loop
+    from lightning_fabric import Fabric
+
+    from fauxto.config import TrainConfig
+    from fauxto.data.splits import Split
+    from fauxto.data.store import Store
+    from fauxto.preprocess import PreprocessSpec
     from fauxto.training.state import Position
 
 THRESHOLD = 0.5
 ALPHA = 0.015  # highest share of wrong verdicts in each class; outside of it the detector says "unsure"
 STABLE_UNDER = ["jpeg-90"]  # a save that nobody sees: a verdict that it turns round was none
 N_SAMPLED = 5000  # images of each part; more do not move twelve means
+_SAMPLED_PIXELS = 2**26
 
 
-def make_card(loop: Loop, position: Position, logits: np.ndarray, *, name: str, note: str) -> dict[str, Any]:
+class Run(Protocol):
+    """What a card tells of a run: the loop of a network, or the training of a head."""
+
+    store: Store
+    split: Split
+    spec: PreprocessSpec
+    config: TrainConfig
+    fabric: Fabric
+    ancestors: dict[str, Any]
+    parts: Mapping[str, str]
+
+
+def make_card(run: Run, position: Position, logits: np.ndarray, *, name: str, note: str, model: dict[str, Any]) -> dict[str, Any]:
     """Return the card, all but its format and checksums; what too few validation images can't say is left out.
 
     Args:
-        loop: The finished loop.
+        run: The finished run.
         position: Where it ended.
         logits: The network's answers on the validation part.
         name: The detector's name.
         note: A sentence about the data.
+        model: The network's name and what it is built from.
     """
-    is_fake, n_validation = loop.store.is_fake[loop.split.validation], len(loop.split.validation)
+    is_fake, n_validation = run.store.is_fake[run.split.validation], len(run.split.validation)
     temperature = fit_temperature(is_fake, logits)
     p_fake = to_p_fake(logits, temperature=temperature)
     return {
         "name": name,
-        "model": {"name": loop.config.model, **factory.options(loop.config)},
-        "trained_on": _trained_on(loop, position, note),
-        "preprocessing": loop.spec.to_dict(),
+        "model": model,
+        "trained_on": _trained_on(run, position, note),
+        "preprocessing": run.spec.to_dict(),
         "calibration": {"method": "temperature", "temperature": temperature, "fitted_on": f"{n_validation} validation images"},
         "threshold": THRESHOLD,
         **_operating_points(is_fake, p_fake),
         **_unsure(is_fake, p_fake),
-        "scope": _sides(loop) | _statistics(loop) | {"stable_under": STABLE_UNDER},
+        "scope": _sides(run) | _statistics(run) | {"stable_under": STABLE_UNDER},
         "metrics": {"validation_accuracy": float(np.mean((p_fake >= THRESHOLD) == is_fake))},
-        "environment": environment_record() | {"device": device_name(loop.fabric)},
+        "environment": environment_record() | {"device": device_name(run.fabric)},
     }
 
 
-def _trained_on(loop: Loop, position: Position, note: str) -> dict[str, Any]:
-    store, split = loop.store, loop.split
-    return {
-        "store": store.folder.name,
-        "note": _with_notes_before(note, loop.ancestors),
-        "n_train": len(split.train),
-        "n_validation": len(split.validation),
-        "pixels": fingerprint(store, np.arange(len(store))),
-        "test_part": fingerprint(store, split.test),
-        "generators": sorted({store.records[at].generator for at in split.train} - {""}),
-        "best_epoch": position.best_epoch,
-        "config": configs.to_dict(loop.config),
-    } | ({"parts": dict(loop.parts)} if loop.parts else {}) | loop.ancestors
+def _trained_on(run: Run, position: Position, note: str) -> dict[str, Any]:
+    store, split = run.store, run.split
+    return (
+        {
+            "store": store.folder.name,
+            "note": _with_notes_before(note, run.ancestors),
+            "n_train": len(split.train),
+            "n_validation": len(split.validation),
+            "pixels": fingerprint(store, np.arange(len(store))),
+            "test_part": fingerprint(store, split.test),
+            "generators": sorted({store.records[at].generator for at in split.train} - {""}),
+            "best_epoch": position.best_epoch,
+            "config": configs.to_dict(run.config),
+        }
+        | ({"parts": dict(run.parts)} if run.parts else {})
+        | run.ancestors
+    )
 
 
 def _with_notes_before(note: str, ancestors: dict[str, Any]) -> str:
@@ -98,23 +121,24 @@ def _unsure(is_fake: np.ndarray, p_fake: np.ndarray) -> dict[str, Any]:
     return {"unsure": {"method": method, "alpha": ALPHA, "low": low, "high": high, "guarantee": guarantee}}
 
 
-def _sides(loop: Loop) -> dict[str, int]:
+def _sides(run: Run) -> dict[str, int]:
     """An image far from the training images' size is out of scope: the answer is then "unsure"."""
-    sides = np.concatenate([loop.store.height[loop.split.train], loop.store.width[loop.split.train]])
+    sides = np.concatenate([run.store.height[run.split.train], run.store.width[run.split.train]])
     return {"min_side": int(sides.min()) // 2, "max_side": int(sides.max()) * 2}
 
 
-def _statistics(loop: Loop) -> dict[str, Any]:
-    parts = loop.split.train, loop.split.validation
-    if loop.spec.size < MIN_SIZE or min(map(len, parts)) < NEEDED:
+def _statistics(run: Run) -> dict[str, Any]:
+    parts = run.split.train, run.split.validation
+    if run.spec.size < MIN_SIZE or min(map(len, parts)) < NEEDED:
         return {}
-    train, validation = (squares(loop.store, sampled(part, loop.config.seed), loop.spec) for part in parts)
-    perturbed = loop.config.perturb_share > 0
-    return {"statistics": fit_statistics(train, validation, perturbed=perturbed, seed=loop.config.seed)}
+    train, validation = (squares(run.store, sampled(part, run.config.seed, size=run.spec.size), run.spec) for part in parts)
+    perturbed = run.config.perturb_share > 0
+    return {"statistics": fit_statistics(train, validation, perturbed=perturbed, seed=run.config.seed)}
 
 
-def sampled(positions: Positions, seed: int) -> Positions:
-    """Return at most ``N_SAMPLED`` of the positions, drawn without replacement and sorted."""
-    if len(positions) <= N_SAMPLED:
+def sampled(positions: Positions, seed: int, *, size: int) -> Positions:
+    """Return at most ``N_SAMPLED`` of the positions, fewer of large images, drawn without replacement and sorted."""
+    n = min(N_SAMPLED, max(NEEDED, _SAMPLED_PIXELS // size**2))
+    if len(positions) <= n:
         return positions
-    return np.sort(np.random.default_rng(seed).choice(positions, N_SAMPLED, replace=False))
+    return np.sort(np.random.default_rng(seed).choice(positions, n, replace=False))

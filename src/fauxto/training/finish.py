@@ -11,6 +11,7 @@ import torch
 from fauxto.checkpoint import MODEL, WEIGHTS, save_tensors, write_card
 from fauxto.data.loaders import squares
 from fauxto.export import export_onnx
+from fauxto.models import factory
 from fauxto.preprocess import PreprocessSpec, normalised, recoded
 from fauxto.runs import sweep_parts
 from fauxto.training.card import make_card, sampled
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 def validation_photographs(loop: Loop) -> torch.Tensor:
     """Return validation photographs as they are and as JPEG of the configured quality: float32, (n, 3, size, size)."""
     reals = loop.split.validation[~loop.store.is_fake[loop.split.validation]]
-    images = squares(loop.store, sampled(reals, loop.config.seed), loop.spec)
+    images = squares(loop.store, sampled(reals, loop.config.seed, size=loop.spec.size), loop.spec)
     saved = recoded(images, PreprocessSpec(recode=loop.config.recode, recode_from=loop.config.recode_from))
     return torch.from_numpy(normalised(np.concatenate([images, saved]), loop.spec))
 
@@ -48,4 +49,5 @@ def write_detector(loop: Loop, position: Position, logits: np.ndarray, folder: P
     tensors = {key: value.detach().numpy() for key, value in network.state_dict().items()}
     save_tensors(folder / WEIGHTS, tensors)
     export_onnx(network, loop.spec, folder / MODEL)
-    write_card(folder, make_card(loop, position, logits, name=name, note=note))
+    model = {"name": loop.config.model, **factory.options(loop.config)}
+    write_card(folder, make_card(loop, position, logits, name=name, note=note, model=model))

@@ -1,0 +1,146 @@
+"""The study of frozen features: its pairs, weights and discriminants by hand, and one tiny study from end to end."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
+
+from .conftest import module
+
+study = module("frozen_features")
+ART, FACES, PHOTOS, PHONES, TINY = ("art", True), ("faces", True), ("photos", False), ("phones", False), ("tiny", True)
+
+
+def sources() -> object:
+    counts = {ART: 40, FACES: 30, PHOTOS: 60, PHONES: 30, TINY: 6}
+    name = np.repeat([key[0] for key in counts], list(counts.values()))
+    return study.Sources(name, np.repeat([key[1] for key in counts], list(counts.values())))
+
+
+def test_small_sources_teach_in_proportion_and_are_not_measured() -> None:
+    assert sources().measured(is_fake=True) == [ART, FACES]
+    assert sources().weights(frozenset([FACES, PHOTOS]), is_fake=True) == pytest.approx({ART: 1 / 1.2, TINY: 0.2 / 1.2})
+    assert sources().weights(frozenset([FACES, PHOTOS]), is_fake=False) == {PHONES: 1.0}
+
+
+def test_every_fake_is_left_out_with_every_photograph() -> None:
+    expected = {frozenset([fake, real]) for fake in (ART, FACES) for real in (PHOTOS, PHONES)}
+    assert set(study.pairs_of(sources(), n_left_out=1)) == expected
+    assert study.pairs_of(sources(), n_left_out=2) == [frozenset([ART, FACES, PHOTOS, PHONES])]
+
+
+def test_the_discriminant_is_the_one_by_definition() -> None:
+    rng, known = np.random.default_rng(0), sources()
+    features = rng.normal(size=(len(known.name), 4)) + known.is_fake[:, None] * [0, 0, 1, 0]
+    scaled = (features - features.mean(axis=0)) / (features.std(axis=0) + 1e-6)
+    left_out = frozenset([FACES, PHONES])
+    found = study.heads_of(features, known, [left_out])
+    means, within, between = {}, np.zeros((4, 4)), np.zeros((4, 4))
+    for kind in (False, True):
+        weights = known.weights(left_out, is_fake=kind)
+        means[kind] = sum(weight * scaled[known.images(key)].mean(axis=0) for key, weight in weights.items())
+        for key, weight in weights.items():
+            within += weight / 2 * np.cov(scaled[known.images(key)].T, bias=True)
+            apart = scaled[known.images(key)].mean(axis=0) - means[kind]
+            between += weight / 2 * np.outer(apart, apart)
+    for (ridge, share), scores in found.items():
+        matrix = within + share * between + ridge * np.trace(within) / 4 * np.eye(4)
+        direction = np.linalg.solve(matrix, means[True] - means[False])
+        expected = (scaled - (means[True] + means[False]) / 2) @ direction / np.sqrt(direction @ within @ direction)
+        np.testing.assert_allclose(scores[left_out], expected, rtol=1e-3, atol=1e-3)
+    assert len(found) == len(study.RIDGES) * len(study.BETWEEN)
+
+
+def test_the_auc_of_a_pair_looks_at_no_other_source() -> None:
+    known = sources()
+    scores = np.full(len(known.name), 1e9)
+    scores[known.images(ART)], scores[known.images(PHONES)] = np.arange(40), np.arange(30) + 4.5
+    better = sum(fake > real for fake in np.arange(40) for real in np.arange(30) + 4.5)
+    assert study.auc_of(scores, known, frozenset([ART, PHONES])) == pytest.approx(better / 1200, abs=1e-12)
+
+
+def test_kinds_of_features_weigh_the_same_however_many_layers() -> None:
+    pair = frozenset([ART, PHONES])
+    scores = {(name, 0.1, 0.0): {pair: np.array([value])} for name, value in (("cls 0", 1.0), ("cls 1", 3.0), ("dct", 10.0))}
+    assert study.averaged(scores, pair).tolist() == [6.0]
+
+
+def test_what_is_chosen_is_chosen_on_other_sources() -> None:
+    known, pair, other = sources(), frozenset([ART, PHONES]), frozenset([FACES, PHOTOS])
+    good, bad = np.where(known.is_fake, 1.0, 0.0), np.where(known.is_fake, 0.0, 1.0)
+    scores = {"a": {pair: bad, pair | other: good}, "b": {pair: good, pair | other: bad}}
+    tables = {head: {pair: study.auc_of(by[pair], known, pair)} for head, by in scores.items()}
+    assert study.chosen_aucs(scores, tables, known, [pair]) == {pair: 0.0}  # "a" is better inside, and wrong outside
+
+
+def tower() -> bytes:
+    """A tower with two blocks and 3 tokens of 4 numbers, named as in the package."""
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["pixel_values"], ["pooled"]),
+        helper.make_node("Flatten", ["pooled"], ["flat"]),
+    ]
+    nodes.append(helper.make_node("MatMul", ["flat", "wide"], ["image_embeds"]))
+    stored = [numpy_helper.from_array(np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32), "wide")]
+    stored += [numpy_helper.from_array(np.array([1]), "one")]
+    nodes.append(helper.make_node("Unsqueeze", ["image_embeds", "one"], ["token"]))
+    for at in range(2):
+        stored.append(numpy_helper.from_array(np.arange(at, at + 3, dtype=np.float32).reshape(1, 3, 1), f"times{at}"))
+        nodes.append(helper.make_node("Mul", ["token", f"times{at}"], [f"/encoder/layers.{at}/Add_1_output_0"]))
+    image = helper.make_tensor_value_info("pixel_values", TensorProto.FLOAT, ["n", 3, 224, 224])
+    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("image_embeds", "token")]
+    graph = helper.make_graph(nodes, "tower", [image], outputs, stored)
+    return bytes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString())
+
+
+def test_the_blocks_of_a_tower_answer_beside_it() -> None:
+    session, names = study.layers_of(tower())
+    image = np.random.default_rng(1).normal(size=(1, 3, 224, 224)).astype(np.float32)
+    row = study.tower_row(session, names, image)
+    assert sorted(row) == ["cls 0", "cls 1", "embedding", "mean 0", "mean 1"]
+    np.testing.assert_allclose(row["cls 0"], np.zeros(4))
+    np.testing.assert_allclose(row["cls 1"], row["embedding"], rtol=1e-6)
+    np.testing.assert_allclose(row["mean 1"], 2.5 * row["embedding"], rtol=1e-5)  # tokens 2 and 3 times
+
+
+def test_a_tiny_study_writes_its_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng, text = np.random.default_rng(0), io.StringIO()
+    manifest = csv.writer(text)
+    manifest.writerow(["path", "label", "generator", "source"])
+    with tarfile.open(tmp_path / "images.tar", "w") as archive:
+
+        def add(name: str, payload: bytes) -> None:
+            entry = tarfile.TarInfo(name)
+            entry.size = len(payload)
+            archive.addfile(entry, io.BytesIO(payload))
+
+        for at, source in enumerate("abcdef"):
+            label, grey = ("fake", "real")[at % 2], 90 + 10 * at
+            for number in range(5):
+                stream = io.BytesIO()
+                pixels = np.clip(rng.normal([grey, grey, grey + 20 * (label == "fake")], 9, (40, 40, 3)), 0, 255)
+                Image.fromarray(pixels.astype(np.uint8)).save(stream, "PNG")
+                add(f"{source}/{number}.png", stream.getvalue())
+                manifest.writerow([f"{source}/{number}.png", label, source if label == "fake" else "", source])
+        add("manifest.csv", text.getvalue().encode())
+    (tmp_path / "tower.onnx").write_bytes(tower())
+    monkeypatch.setattr(study, "FEW", 5)
+    monkeypatch.setattr(study.record, "RESULTS", tmp_path)
+    words = ("--data", tmp_path / "images.tar", "--extractor", tmp_path / "tower.onnx", "--out", tmp_path / "cache")
+    monkeypatch.setattr(sys, "argv", ["frozen_features.py", *map(str, words)])
+    study.main()
+    found = json.loads((tmp_path / "frozen_features.json").read_text())
+    assert set(found["mean_auc"]) == {study.PLAIN, study.CHOSEN, study.MEAN}
+    assert found["n_heads"] == 7 * 9
+    pairs = list(csv.DictReader(io.StringIO((tmp_path / "frozen_features_pairs.csv").read_text())))
+    assert len(pairs) == 3 * 9
+    mean = np.mean([float(row["auc"]) for row in pairs if row["head"] == study.MEAN])
+    assert mean == pytest.approx(found["mean_auc"][study.MEAN]["value"], abs=1e-5)
