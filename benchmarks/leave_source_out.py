@@ -1,9 +1,9 @@
 """What images of other sources teach about a source that was left out whole, on top of the forge.
 
 ``python benchmarks/leave_source_out.py --init forge-only --data cifake.tar.xz --forge forged --lossless
-cifar10_lossless_train.npz --generators generators32.tar --out runs/folds`` trains ``--init`` on for an epoch, once for each source
-repository without any of its images, and writes results/leave_source_out.csv and .json. ``--fold SOURCE`` trains one fold alone
-and writes no results, so that folds may share out the cores; finished folds are not trained again.
+cifar10_lossless_train.npz --generators generators32.tar --out runs/folds`` trains ``--init`` on for an epoch, once for each
+source repository without any of its images, and writes results/leave_source_out.csv and .json. ``--fold SOURCE`` trains one fold
+alone and writes no results, so that folds may share out the cores; finished folds are not trained again.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A network for generators that nobody named: what is left of an image without its smooth part, beside a network that knows one."""
+"""A network for generators that nobody named: what an image is without its smooth part, beside a network that knows one."""
 
 from __future__ import annotations
 
@@ -105,6 +105,8 @@ class GeneralNet(nn.Module):
         self.register_buffer("temperature", torch.tensor(temperature))
         self.register_buffer("scale", torch.ones(2))
         self.register_buffer("shift", torch.zeros(2))
+        self.register_buffer("known_scale", torch.ones(2))
+        self.register_buffer("known_shift", torch.zeros(2))
 
     def train(self, mode: bool = True) -> GeneralNet:
         """Let the new networks learn; the known one's statistics stay too."""
@@ -117,8 +119,8 @@ class GeneralNet(nn.Module):
         return self.evidence(images).mean(dim=(1, 2))
 
     def evidence(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the map (n, h / 4, w / 4), rounded up, whose mean is the logit: both maps, in the shares that they decide it by."""
-        known, others = self.known.evidence(images) / self.get_buffer("temperature"), self.others(images)
+        """Return the map (n, h / 4, w / 4), rounded up, whose mean is the logit: both maps in the shares in which they decide."""
+        known, others = self._of_known(images), self.others(images)
         of_known, of_others = known.mean(dim=(1, 2), keepdim=True), others.mean(dim=(1, 2), keepdim=True)
         share = torch.sigmoid(of_known - of_others)
         mixed = share * known + (1 - share) * others
@@ -134,28 +136,43 @@ class GeneralNet(nn.Module):
             n_on_grid, ordered = int(route.sum()), images[order]
             first, second = ordered[:n_on_grid], ordered[n_on_grid:]
             found = torch.cat([_asked(self.on_grid, first), _asked(self.off_grid, second)])[torch.argsort(order)]
-        at = (~route).long()
-        return found * self.get_buffer("scale")[at].view(-1, 1, 1) + self.get_buffer("shift")[at].view(-1, 1, 1)
+        return self._levelled(found, route, "")
 
     @torch.no_grad()
     def level(self, photographs: torch.Tensor) -> None:
-        """Give both new networks' answers for photographs the same median and the same 95 % quantile.
+        """Give the answers for photographs the same median and the same 95 % quantile, however they were saved.
+
+        What the known network says of images on the grid is calibrated, and stays.
 
         Args:
-            photographs: Shape (n, 3, h, w); those that are on the codec's grid level the one network, all others the other.
+            photographs: Shape (n, 3, h, w), some of them on the codec's grid and some not.
 
         Raises:
             DataError: There are too few of either.
         """
-        route = is_on_grid(photographs)
-        for at, (network, images) in enumerate(((self.on_grid, photographs[route]), (self.off_grid, photographs[~route]))):
-            if len(images) < NEEDED:
+        parts = torch.split(photographs, 256)
+        route, known = (torch.cat([of(part) for part in parts]) for of in (is_on_grid, self.known))
+        for at, network in ((0, self.on_grid), (1, self.off_grid)):
+            chosen = route == (at == 0)
+            if int(chosen.sum()) < NEEDED:
                 kind = ("saved as JPEG of quality 75", "saved otherwise")[at]
-                raise DataError(f"{len(images)} validation photographs are {kind}, but {NEEDED} are needed: give more of them")
-            logits = torch.cat([network(part) for part in torch.split(images, 256)]).float()
-            median, high = torch.quantile(logits, torch.tensor([0.5, 0.95], device=logits.device))
-            scale = (HIGH - MEDIAN) / (high - median).clamp(min=1e-3)
-            self.get_buffer("scale")[at], self.get_buffer("shift")[at] = scale, MEDIAN - scale * median
+                raise DataError(f"{int(chosen.sum())} validation photographs are {kind}, {NEEDED} are needed: give more of them")
+            logits = torch.cat([network(part) for part in torch.split(photographs[chosen], 256)])
+            self._set_level("", at, logits)
+        self._set_level("known_", 1, known[~route] / self.get_buffer("temperature"))
+
+    def _of_known(self, images: torch.Tensor) -> torch.Tensor:
+        return self._levelled(self.known.evidence(images) / self.get_buffer("temperature"), is_on_grid(images), "known_")
+
+    def _levelled(self, found: torch.Tensor, route: torch.Tensor, whose: str) -> torch.Tensor:
+        at = (~route).long()
+        scale, shift = (self.get_buffer(f"{whose}{name}")[at].view(-1, 1, 1) for name in ("scale", "shift"))
+        return found * scale + shift
+
+    def _set_level(self, whose: str, at: int, logits: torch.Tensor) -> None:
+        median, high = torch.quantile(logits.float(), torch.tensor([0.5, 0.95], device=logits.device))
+        scale = (HIGH - MEDIAN) / (high - median).clamp(min=1e-3)
+        self.get_buffer(f"{whose}scale")[at], self.get_buffer(f"{whose}shift")[at] = scale, MEDIAN - scale * median
 
 
 def _asked(network: PairNet | TraceNet, images: torch.Tensor) -> torch.Tensor:

@@ -26,8 +26,9 @@ _TOLD = ("store", "note", "generators", "config", "best_epoch", "n_train", "pixe
 
 
 def first_network(config: TrainConfig, init: str | Path | None) -> nn.Module:
-    """Return the network that training begins with: a new one, or with ``init`` that detector's; "evidence" may become
-    "routed", and "routed" "general".
+    """Return the network that training begins with: a new one, or with ``init`` that detector's.
+
+    One that is "evidence" may become "routed", and that "general".
 
     Raises:
         DetectorError: There is no such detector, or it is damaged.
