@@ -1,0 +1,124 @@
+"""Write the tables of docs/generalisation.md from benchmarks/results/: ``python benchmarks/generalisation_page.py``.
+
+Reads trace_probe.csv, generalisation, leave_source_out, tile_model and frozen_features (.json, .csv); measures nothing.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from typing import Any
+
+import record
+
+from fauxto.runs import write_text
+
+PAGE = record.DOCS / "generalisation.md"
+PROBES = (  # rows of trace_probe.csv that tell the story, by what they learned from, network, input, share of JPEG and of perturbed
+    ("5 GANs", "EvidenceNet", "pixels", "0.0", "0.0"),
+    ("9 GANs of one foreign source", "EvidenceNet", "pixels", "0.0", "0.0"),
+    ("9 GANs of one foreign source", "4 convolutions", "pixels", "0.0", "0.0"),
+    ("9 GANs of one foreign source", "4 convolutions", "second differences, normalised", "0.0", "0.0"),
+    ("5 GANs", "4 convolutions", "second differences, normalised", "0.0", "0.0"),
+    ("5 GANs, 12 autoencoders", "4 convolutions", "second differences, normalised", "0.0", "0.0"),
+    ("5 GANs, 12 autoencoders, diffusion, flow", "4 convolutions", "second differences, normalised", "0.0", "0.0"),
+    ("5 GANs, 12 autoencoders, diffusion, flow", "4 convolutions", "second differences, normalised", "0.0", "0.2"),
+)
+KEYS = ("fakes_in_training", "network", "input", "jpeg_share", "perturbed_share")
+ONLY, JOINED = "forge-only", "general"
+
+
+def main() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    for name, table in TABLES.items():
+        page = record.filled(page, name, table())
+    write_text(PAGE, page)
+
+
+def probe() -> str:
+    """Return what each part of the recipe bought."""
+    found = {tuple(row[key] for key in KEYS): row for row in rows_of("trace_probe")}
+    lines = ["| fakes in training | network | sees | perturbed | AUC | lowest |", "|---|---|---|---|---|---|"]
+    for key in PROBES:
+        row = found[key]
+        lines.append(f"| {key[0]} | {key[1]} | {key[2]} | {key[4]} | {row['lossless_mean']} | {row['lossless_min']} |")
+    return "\n".join(lines)
+
+
+def bars() -> str:
+    """Return what was asked beside what is reached."""
+    measured, left_out = json_of("generalisation")["detectors"], json_of("leave_source_out")
+    lines = ["| | asked | reached | to hope for | |", "|---|---|---|---|---|"]
+    for what, found in (("forge only", measured[ONLY]), ("source left out", left_out)):
+        for codec, words in (("lossless", "lossless"), ("jpeg", "JPEG as CIFAKE")):
+            for name, words_of_name in (("mean", "mean"), ("min", f"minimum ({found[codec]['lowest']})")):
+                lines.append(bar_line(f"{words}, {what}: {words_of_name}", found[codec][name]))
+    for name, who in ((ONLY, "forge only"), (JOINED, "bundled")):
+        lines += controls(measured[name], who)
+    return "\n".join(lines)
+
+
+def bar_line(what: str, number: dict[str, Any]) -> str:
+    """Return a line of the table of bars."""
+    said = "reached" if number["reached"] else "**missed**"
+    return f"| {what} | {number['bar']:.2f} | {number['value']:.3f} | {number['reach_for']:.2f} | {said} |"
+
+
+def controls(found: dict[str, Any], who: str) -> list[str]:
+    """Return the lines about what must not be a sign of anything, and about CIFAKE."""
+    told, accuracy = found["was_jpeg_auc"], found["cifake_test_accuracy"]
+    lines = [f"| photographs that were JPEG, told from those never saved so, {who} | .45 to .60 | {told['value']:.3f} | .48 to .55 | "
+             f"{'reached' if 0.45 <= told['value'] <= 0.60 else '**missed**'} |"]  # fmt: skip
+    lines.append(
+        f"| CIFAKE's test part, {who} | 0.975 | {accuracy['value']:.4f} | 0.985 | "
+        f"{'reached' if accuracy['value'] >= 0.975 else '**missed**'} |"
+    )
+    for codec in ("lossless", "jpeg"):
+        rate = found[f"false_alarms_at_fpr5_{codec}"]
+        between = f"{rate['value']:.3f} ({rate['low']:.3f} to {rate['high']:.3f})"
+        said = "reached" if rate["value"] <= 0.07 else "**missed**"
+        lines.append(f"| false alarms at the 5 % threshold, {codec}, {who} | 0.07 | {between} | 0.05 | {said} |")
+    return lines
+
+
+def generators() -> str:
+    """Return each generator's AUC with the several trainings."""
+    tables = {(row["detector"], row["codec"], row["generator"]): row for row in rows_of("generalisation")}
+    tables |= {("left out", row["codec"], row["generator"]): row for row in rows_of("leave_source_out")}
+    columns = [(who, codec) for codec in ("lossless", "jpeg") for who in ("cifake", ONLY, "left out", JOINED)]
+    names = sorted({key[2] for key in tables})
+    head = " | ".join(f"{who}, {codec}" for who, codec in columns)
+    lines = [f"| generator | {head} |", "|---|" + "---|" * len(columns)]
+    for name in names:
+        cells = [f"{float(tables[(who, codec, name)]['auc']):.2f}" for who, codec in columns]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join([*lines, "", f"`{JOINED}` was trained on images of these generators: its columns tell what it remembers."])
+
+
+def large() -> str:
+    """Return how far large images of sources that were left out can be told."""
+    frozen = json_of("frozen_features")["mean_auc"]
+    lines = ["| | asked | AUC, mean over pairs of sources | to hope for | |", "|---|---|---|---|---|"]
+    lines += [bar_line(name, number) for name, number in json_of("tile_model")["bars"].items()]
+    lines += [bar_line(f"frozen CLIP features, {name}", number) for name, number in frozen.items()]
+    return "\n".join(lines)
+
+
+def rows_of(name: str) -> list[dict[str, str]]:
+    """Return the rows of a table of results."""
+    with (record.RESULTS / f"{name}.csv").open(encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def json_of(name: str) -> dict[str, Any]:
+    """Return a result."""
+    found: dict[str, Any] = json.loads((record.RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    return found
+
+
+TABLES: dict[str, Callable[[], str]] = {"probe": probe, "bars": bars, "generators": generators, "large": large}
+
+
+if __name__ == "__main__":
+    main()
