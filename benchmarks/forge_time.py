@@ -43,7 +43,8 @@ def result_of(summary: dict[str, Any], seconds: float) -> dict[str, Any]:
         family["n_images"] += one["n_images"]
         family["minutes"] += one["seconds"] / 60
     return {
-        "settings": summary["settings"], "reals": summary["reals"], "device": members[0]["device"], "in_bf16": members[0]["in_bf16"],
+        "settings": summary["settings"], "reals": summary["reals"],
+        "device": members[0]["device"], "in_bf16": members[0]["in_bf16"],
         "n_members": len(members), "n_fakes": sum(one["n_images"] for one in members), "families": families,
         "total_min": record.against_bar(seconds / 60, BAR_MIN, at_most=True),
     }  # fmt: skip

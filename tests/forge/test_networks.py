@@ -97,9 +97,9 @@ def test_distances_by_hand() -> None:
 
 def test_reconstructions_get_better(workshop: Workshop) -> None:
     losses = []
-    for n_steps in (2, 80):
+    for n_steps in (2, 150):
         with seeded(0, CPU):
-            autoencoders.train(AutoencoderConfig(width=8, n_steps=n_steps, batch_size=8, learning_rate=5e-3), workshop)
+            autoencoders.train(AutoencoderConfig(factor=2, width=8, n_steps=n_steps, batch_size=8, learning_rate=5e-3), workshop)
         losses.append(workshop.final_loss())
     assert losses[1] < losses[0] / 2
 

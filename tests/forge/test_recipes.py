@@ -26,8 +26,10 @@ def test_names_are_unique_and_safe_and_settings_known(recipe: str) -> None:
 def test_every_axis_of_the_autoencoders_is_walked(recipe: str) -> None:
     configs = [member.config for member in members_of(recipe, only="autoencoder")]
     axes = {
-        "latent": {"kl", "vq"}, "factor": {2, 4, 8}, "up": {"transposed", "nearest", "bilinear", "shuffle"}, "kernel": {3, 4, 5},
-        "loss": {"l1", "l2", "perceptual", "adversarial"}, "norm": {"none", "batch", "group"}, "output": {"tanh", "sigmoid", "clamp"},
+        "latent": {"kl", "vq"}, "factor": {2, 4, 8}, "kernel": {3, 4, 5},
+        "up": {"transposed", "nearest", "bilinear", "shuffle"},
+        "loss": {"l1", "l2", "perceptual", "adversarial"}, "norm": {"none", "batch", "group"},
+        "output": {"tanh", "sigmoid", "clamp"},
     }  # fmt: skip
     for key, values in axes.items():
         assert {config[key] for config in configs} == values

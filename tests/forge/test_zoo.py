@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from fauxto.data.store import load_data
@@ -17,6 +18,7 @@ from fauxto.forge.reals import Reals
 from fauxto.forge.recipes import Member
 from fauxto.forge.settings import ForgeSettings
 from fauxto.forge.workshop import Workshop
+from fauxto.perturb import perturbed
 
 from .conftest import MEMBERS, MEMBERS_BY_NAME, SHORT, SIZE
 
@@ -146,9 +148,10 @@ def test_another_forge_is_refused(forged: Path, reals: Reals, settings: ForgeSet
 def test_impossible_members_and_machines(workshop: Workshop, photographs: np.ndarray) -> None:
     with pytest.raises(ConfigError, match="unknown key 'colour'"):
         zoo.forge_images(Member("gan/a", "gan", "a", {"colour": 1}), workshop)
+    broken = Workshop(photographs, device="cpu")
+    broken.note(torch.tensor(float("nan")))
     with pytest.raises(TrainingError, match="NaN"):
-        zoo.forge_images(Member("gan/a", "gan", "a", SHORT | {"learning_rate": 1.0, "loss": "wasserstein", "penalty": 1000.0, "n_steps": 60}),
-                         workshop)  # fmt: skip
+        broken.final_loss()
     with pytest.raises(TrainingError, match="--device cpu"):
         Workshop(photographs, device="nowhere")
 
@@ -157,10 +160,12 @@ def test_one_encoder_for_all(reals: Reals, tmp_path: Path) -> None:
     out = zoo.make_zoo(reals, MEMBERS[:1], tmp_path / "out", ForgeSettings(size=16, encode="jpeg-60"), device="cpu", shown=False)
     store = load_data(out)
     assert set(store.file_format.tolist()) == {"JPEG"}
-    tables = {str(Image.open(out / row["path"]).quantization) for row in rows_of(out)}  # type: ignore[attr-defined]
+    tables = set()
+    for row in rows_of(out):
+        with Image.open(out / row["path"]) as image:
+            tables.add(str(image.quantization))  # type: ignore[attr-defined]
     assert len(tables) == 1
     row = next(row for row in rows_of(out) if row["operation"] == "")
-    from fauxto.perturb import perturbed
 
     np.testing.assert_array_equal(
         np.asarray(Image.open(out / row["path"])), perturbed(reals.images, "jpeg-60")[int(Path(row["path"]).stem)]

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fauxto.forge.blocks import ACTIVATIONS, Residual, conv, normalised, up
+from fauxto.forge.blocks import ACTIVATIONS, Residual, begin_evenly, conv, normalised, up
 from fauxto.forge.workshop import AT_ONCE, Descent, Forged, Workshop, to_pixels
 from fauxto.mapping import bounded
 
@@ -47,9 +47,9 @@ class AutoencoderConfig:
     kernel: Literal[3, 4, 5] = 3
     output: Literal["tanh", "sigmoid", "clamp"] = "tanh"
     width: int = bounded(24, low=4, high=1024)
-    n_steps: int = bounded(300, low=1)
-    batch_size: int = bounded(64, low=2)
-    learning_rate: float = bounded(3e-3, low=0, high=1, above_low=True)
+    n_steps: int = bounded(600, low=1)
+    batch_size: int = bounded(32, low=2)
+    learning_rate: float = bounded(6e-3, low=0, high=1, above_low=True)
 
 
 class Autoencoder(nn.Module):
@@ -63,6 +63,7 @@ class Autoencoder(nn.Module):
         self.bottleneck = Gaussian() if is_kl else Codebook(n_latent, config.code_width, config.n_codes)
         self.decoder = _decoder(config, n_latent)
         self.output = config.output
+        begin_evenly(self)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return reconstructions and the bottleneck's own loss."""
@@ -217,7 +218,7 @@ def _decoder(config: AutoencoderConfig, n_in: int) -> nn.Sequential:
     n_doublings, activation = _n_doublings(config), ACTIVATIONS[config.activation]
     width = config.width * 2 ** (n_doublings - 1)
     layers: list[nn.Module] = [conv(n_in, width, 3), _residual(config, width, kernel=config.kernel)]
-    for number in range(n_doublings - 1):
+    for _ in range(n_doublings - 1):
         layers += [up(width, width // 2, config.up, config.kernel), _residual(config, width // 2, kernel=config.kernel)]
         width //= 2
     layers += [normalised(config.norm, width), activation()]

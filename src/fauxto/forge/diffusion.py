@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -122,7 +123,7 @@ def _drawn(network: TimedNetwork, how: Sampling, n: int, workshop: Workshop) -> 
     predict = network.guided(n, how.guidance, workshop)
     x = torch.randn(n, 3, workshop.size, workshop.size).to(workshop.device)
     times = torch.linspace(1, 0, how.n_steps + 1).tolist()
-    for now, then in zip(times, times[1:], strict=False):
+    for now, then in itertools.pairwise(times):
         made = predict(x, torch.full((n,), now, device=x.device))
         x = _stepped(x, made, now, then, network.config.predicts, how.noise)
     return x
@@ -131,10 +132,7 @@ def _drawn(network: TimedNetwork, how: Sampling, n: int, workshop: Workshop) -> 
 def _stepped(x: Tensor, made: Tensor, now: float, then: float, predicts: str, noise: float) -> Tensor:
     """Go from one time to an earlier one (Song et al. 2021, equation 12)."""
     (signal, rest), (signal_then, rest_then) = signal_and_noise(now), signal_and_noise(then)
-    if predicts == "noise":
-        image = (x - rest * made) / signal
-    else:
-        image = signal * x - rest * made
+    image = (x - rest * made) / signal if predicts == "noise" else signal * x - rest * made
     image = image.clamp(-1, 1)
     if then <= 0:
         return image

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -58,7 +59,7 @@ class Convolutional(nn.Module):
         widths = _widths(config, size)
         self.first = nn.Linear(config.n_noise, widths[0] * 16)
         layers: list[nn.Module] = []
-        for n_in, n_out in zip(widths, widths[1:], strict=False):
+        for n_in, n_out in itertools.pairwise(widths):
             layers += [normalised(config.norm, n_in), nn.ReLU(), up(n_in, n_out, config.up, config.kernel)]
             layers += [Residual(n_out, norm=config.norm, activation="relu")] if config.block == "residual" else []
         layers += [normalised(config.norm, widths[-1]), nn.ReLU()]
@@ -105,7 +106,7 @@ class Modulated(nn.Module):
     def __init__(self, n_in: int, n_out: int, n_style: int) -> None:
         super().__init__()
         self.conv, self.scale = nn.Conv2d(n_in, n_out, 3, padding=1), nn.Linear(n_style, n_in)
-        self.noise = nn.Parameter(torch.full((1, n_out, 1, 1), 0.1))
+        self.noise = nn.Parameter(torch.zeros(1, n_out, 1, 1))
         nn.init.ones_(self.scale.bias)
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
@@ -125,14 +126,13 @@ class Critic(nn.Module):
         super().__init__()
         widths = [3, *reversed(_widths(config, size))]
         layers: list[nn.Module] = []
-        for number, (n_in, n_out) in enumerate(zip(widths, widths[1:], strict=False)):
+        for number, (n_in, n_out) in enumerate(itertools.pairwise(widths)):
             layer = nn.Conv2d(n_in, n_out, 4, 2, padding=1)
             layers.append(spectral_norm(layer) if config.critic_norm == "spectral" else layer)
             layers += [nn.BatchNorm2d(n_out)] if config.critic_norm == "batch" and number else []
             layers.append(nn.LeakyReLU(0.2))
-        last = nn.Linear(widths[-1] * 16, 1)
-        layers += [nn.Flatten(), spectral_norm(last) if config.critic_norm == "spectral" else last]
-        self.layers = nn.Sequential(*layers)
+        # The last layer is free, so that the answers can be as far apart as the loss wants them.
+        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(widths[-1] * 16, 1))
 
     def forward(self, images: Tensor) -> Tensor:
         """Shape (n, 3, size, size) to (n,)."""

@@ -1,4 +1,4 @@
-"""What a forge shows while it works: a bar of members and one of the member's steps on a terminal, one line per member anywhere."""
+"""What a forge shows: a bar of members and one of the steps of a member on a terminal, one line per member anywhere."""
 
 from __future__ import annotations
 

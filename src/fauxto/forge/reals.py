@@ -76,15 +76,15 @@ def open_reals(
     pictures = _from_npz(root) if is_array else _from_store(root, skip_broken=skip_broken, progress=progress)
     large = np.flatnonzero(np.minimum(pictures.height, pictures.width) >= settings.size)
     n_small = len(pictures.group) - large.size
-    said = [*pictures.said, *([f"{n_small} images are smaller than {settings.size} pixels and are left out"] if n_small else [])]
+    small = [f"{n_small} images are smaller than {settings.size} pixels and are left out"] if n_small else []
     pieces = sorted(_pieces(pictures, large, settings), key=lambda piece: piece[0])
     if len(pieces) < FEWEST:
         raise DataError(
-            f"{root.name} gives {len(pieces)} real images of {settings.size} pixels, outside of a part called test; a forge needs "
-            f"{FEWEST}: give more photographs, several --crops of each, or another --size"
+            f"{root.name} gives {len(pieces)} real images of {settings.size} pixels, outside of a part called test; a forge "
+            f"needs {FEWEST}: give more photographs, several --crops of each, or another --size"
         )
     groups = tuple(pictures.group[position] for position, _ in pieces)
-    return Reals(root.name, np.stack([image for _, image in pieces]), groups, tuple(said))
+    return Reals(root.name, np.stack([image for _, image in pieces]), groups, (*pictures.said, *small))
 
 
 def _pieces(pictures: _Pictures, large: np.ndarray, settings: ForgeSettings) -> Iterator[tuple[int, np.ndarray]]:

@@ -60,10 +60,13 @@ _AUTOENCODERS: tuple[tuple[str, int, str, str, str, str, int, str, int, Row], ..
 )
 _GANS: tuple[tuple[str, Row], ...] = (
     ("dcgan", {"block": "plain", "loss": "bce", "up": "transposed", "critic_norm": "batch"}),
-    ("wgan-gp", {"block": "residual", "loss": "wasserstein", "up": "nearest", "kernel": 3, "penalty": 10.0, "n_critic": 2}),
+    (
+        "wgan-gp",
+        {"block": "residual", "loss": "wasserstein", "up": "nearest", "kernel": 3, "penalty": 10.0, "learning_rate": 5e-4},
+    ),
     ("sngan", {"block": "residual", "loss": "hinge", "up": "nearest", "kernel": 3, "critic_norm": "spectral"}),
     ("sngan-shuffle", {"block": "plain", "loss": "hinge", "up": "shuffle", "kernel": 3, "critic_norm": "spectral"}),
-    ("stylegan", {"block": "style", "loss": "softplus", "up": "bilinear", "penalty": 1.0}),
+    ("stylegan", {"block": "style", "loss": "softplus", "up": "bilinear", "penalty": 0.05}),
 )
 _DDPM: tuple[tuple[str, Row], ...] = (
     ("ddpm", {"n_steps": 150, "noise": 1.0}),
@@ -96,7 +99,7 @@ def _autoencoder(config: Row, *, n_images: int, seed: int) -> Member:
 
 def _quick() -> Iterator[Member]:
     """Yield the members that two cores make in a quarter of an hour, for some 5,000 images of 32 x 32 pixels."""
-    yield from _autoencoders(_AUTOENCODERS, {"n_steps": 300})
+    yield from _autoencoders(_AUTOENCODERS, {"n_steps": 600})
     for kind, config in _GANS:
         yield Member(f"gan/{kind}-w32-s0", "gan", kind, config | {"n_steps": 800})
     unet: Row = {"width": 32, "n_steps": 1200}
@@ -108,20 +111,26 @@ def _quick() -> Iterator[Member]:
     yield Member("autoregressive/vq-pixelcnn-w48-s0", "autoregressive", "codes", {"over": "codes", "n_steps": 400})
 
 
-def _full() -> Iterator[Member]:
-    """Yield the members for a GPU or a night: what ``quick`` has, longer and with two seeds, and products over the axes."""
-    long: Row = {"n_steps": 3000}
+def _full_autoencoders() -> Iterator[Member]:
+    """Yield all products of the axes that matter most, the others changing along with them."""
     axes = (("kl", "vq"), (2, 4, 8), ("transposed", "nearest", "bilinear", "shuffle"), ("l1", "l2", "perceptual", "adversarial"))
-    mixed = itertools.cycle(itertools.product(("group", "none", "batch"), ("silu", "leaky", "relu", "gelu"), (3, 4, 5),
-                                              ("tanh", "clamp", "sigmoid"), (24, 32, 48)))  # fmt: skip
-    for number, ((latent, factor, up, loss), others) in enumerate(
-        zip(itertools.product(*axes), itertools.islice(mixed, 0, None, 7))
-    ):
-        config = dict(zip(_KEYS, (latent, factor, up, loss, *others), strict=True)) | {
-            "code_width": 2,
-            "last_up": number % 3 == 0,
-        }
-        yield _autoencoder(config | long, n_images=600, seed=number % 2)
+    others = (
+        ("group", "none", "batch"),
+        ("silu", "leaky", "relu", "gelu"),
+        (3, 4, 5),
+        ("tanh", "clamp", "sigmoid"),
+        (24, 32, 48),
+    )
+    # 7 divides none of the lengths, so that every value of an axis meets every value of the others.
+    changing = itertools.islice(itertools.cycle(itertools.product(*others)), 0, None, 7)
+    for number, (main, rest) in enumerate(zip(itertools.product(*axes), changing, strict=False)):
+        extra = {"code_width": 2, "last_up": number % 3 == 0, "n_steps": 4000}
+        yield _autoencoder(dict(zip(_KEYS, main + rest, strict=True)) | extra, n_images=600, seed=number % 2)
+
+
+def _full() -> Iterator[Member]:
+    """Yield the members for a GPU or a night: products over the axes, larger, and longer at it."""
+    yield from _full_autoencoders()
     for (kind, config), width, seed in itertools.product(_GANS, (48, 96), (0, 1)):
         settings = config | {"width": width, "n_steps": 20_000, "batch_size": 64, "decay": 0.999, "learning_rate": 4e-4}
         yield Member(f"gan/{kind}-w{width}-s{seed}", "gan", kind, settings, {}, 2000, seed)
