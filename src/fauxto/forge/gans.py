@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from fauxto.forge.blocks import Residual, conv, normalised, up
+from fauxto.forge.blocks import Residual, begin_evenly, conv, normalised, up
 from fauxto.forge.workshop import AT_ONCE, Descent, Forged, Workshop, averaged, to_pixels, without_source
 from fauxto.mapping import bounded
 
@@ -30,9 +30,12 @@ class GanConfig:
         critic_norm: The critic's: "none", "batch", or "spectral" (Miyato et al. 2018).
         penalty: Weight of the gradient penalty that belongs to the loss: WGAN-GP's, or R1 (Mescheder et al. 2018).
         n_critic: Steps of the critic for one of the generator.
+        warm_steps: Steps in which the generator first decodes images that an encoder has turned into noise (Larsen et al. 2016);
+            it then begins with the layout of images, which a short game alone does not reach.
         width: Channels at half the full size.
         n_noise: Length of the noise vector.
         decay: Of the running mean of the generator's weights.
+        critic_haste: Learning rate of the critic over the generator's (Heusel et al. 2017).
     """
 
     block: Literal["plain", "residual", "style"] = "plain"
@@ -46,9 +49,11 @@ class GanConfig:
     width: int = bounded(32, low=4, high=1024)
     n_noise: int = bounded(64, low=1, high=4096)
     decay: float = bounded(0.99, low=0, high=0.99999)
-    n_steps: int = bounded(800, low=1)
+    warm_steps: int = bounded(300, low=0)
+    n_steps: int = bounded(600, low=1)
     batch_size: int = bounded(32, low=2)
     learning_rate: float = bounded(1e-3, low=0, high=1, above_low=True)
+    critic_haste: float = bounded(1.0, low=0, high=100, above_low=True)
 
 
 class Convolutional(nn.Module):
@@ -119,10 +124,22 @@ class Modulated(nn.Module):
         return F.leaky_relu(made + self.noise * noise, 0.2) * 2**0.5
 
 
-class Critic(nn.Module):
-    """Images to one number each, by convolutions that halve the size down to 4 x 4."""
+class Leaky(nn.Module):
+    """A leaky rectifier that gives back the size that it takes from its input's numbers."""
 
-    def __init__(self, config: GanConfig, size: int) -> None:
+    def __init__(self, gain: float) -> None:
+        super().__init__()
+        self.gain = gain
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape to the same."""
+        return F.leaky_relu(x, 0.2) * self.gain
+
+
+class Critic(nn.Module):
+    """Images to one number each, or to ``n_answers``, by convolutions that halve the size down to 4 x 4."""
+
+    def __init__(self, config: GanConfig, size: int, *, n_answers: int = 1) -> None:
         super().__init__()
         widths = [3, *reversed(_widths(config, size))]
         layers: list[nn.Module] = []
@@ -130,23 +147,27 @@ class Critic(nn.Module):
             layer = nn.Conv2d(n_in, n_out, 4, 2, padding=1)
             layers.append(spectral_norm(layer) if config.critic_norm == "spectral" else layer)
             layers += [nn.BatchNorm2d(n_out)] if config.critic_norm == "batch" and number else []
-            layers.append(nn.LeakyReLU(0.2))
+            layers.append(Leaky(2.0 if config.critic_norm == "spectral" else 2**0.5))
         # The last layer is free, so that the answers can be as far apart as the loss wants them.
-        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(widths[-1] * 16, 1))
+        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(widths[-1] * 16, n_answers))
+        if config.critic_norm != "spectral":
+            begin_evenly(self)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Shape (n, 3, size, size) to (n,)."""
+        """Shape (n, 3, size, size) to (n,), or (n, n_answers)."""
         answers: Tensor = self.layers(images)
-        return answers[:, 0].float()
+        return answers.squeeze(1).float()
 
 
 def train(config: GanConfig, workshop: Workshop) -> nn.Module:
     """Return the running mean of a generator that has played against a critic."""
     build = Styled if config.block == "style" else Convolutional
     generator, critic = workshop.placed(build(config, workshop.size)), workshop.placed(Critic(config, workshop.size))
+    _warm_up(generator, config, workshop)
     mean = averaged(generator, decay=config.decay)
     go = {"n_steps": config.n_steps, "betas": (0.5, 0.99), "is_constant": True}
-    descents = [Descent(network, learning_rate=config.learning_rate, **go) for network in (generator, critic)]
+    rates = (config.learning_rate, config.learning_rate * config.critic_haste)
+    descents = [Descent(network, learning_rate=rate, **go) for network, rate in zip((generator, critic), rates, strict=True)]
     for step, (images, _) in enumerate(workshop.batches(config.n_steps, batch_size=config.batch_size)):
         with torch.no_grad(), workshop.autocast():
             made = generator(_noise(config.n_noise, len(images), workshop))
@@ -163,6 +184,17 @@ def train(config: GanConfig, workshop: Workshop) -> nn.Module:
             mean.update_parameters(generator)
     mean.n_noise = config.n_noise  # type: ignore[assignment]
     return mean.eval()
+
+
+def _warm_up(generator: nn.Module, config: GanConfig, workshop: Workshop) -> None:
+    """Let the generator decode real images from vectors that are spread as noise is."""
+    encoder = Critic(replace(config, critic_norm="batch"), workshop.size, n_answers=config.n_noise)
+    whole = workshop.placed(nn.Sequential(encoder, nn.BatchNorm1d(config.n_noise, affine=False), generator))
+    descent = Descent(whole, learning_rate=3e-3, n_steps=max(1, config.warm_steps))
+    for images, _ in workshop.batches(config.warm_steps, batch_size=config.batch_size):
+        with workshop.autocast():
+            loss = F.mse_loss(whole(images), images)
+        descent.step(loss)
 
 
 @torch.inference_mode()

@@ -59,14 +59,36 @@ _AUTOENCODERS: tuple[tuple[str, int, str, str, str, str, int, str, int, Row], ..
     ("vq", 8, "shuffle", "perceptual", "group", "silu", 3, "clamp", 24, {"code_width": 2}),
 )
 _GANS: tuple[tuple[str, Row], ...] = (
-    ("dcgan", {"block": "plain", "loss": "bce", "up": "transposed", "critic_norm": "batch"}),
+    ("dcgan", {"block": "plain", "loss": "bce", "up": "transposed", "critic_norm": "batch", "warm_steps": 0}),
     (
         "wgan-gp",
-        {"block": "residual", "loss": "wasserstein", "up": "nearest", "kernel": 3, "penalty": 10.0, "learning_rate": 5e-4},
+        {"block": "residual", "loss": "wasserstein", "up": "nearest", "kernel": 3, "penalty": 1.0, "learning_rate": 3e-4},
     ),
-    ("sngan", {"block": "residual", "loss": "hinge", "up": "nearest", "kernel": 3, "critic_norm": "spectral"}),
-    ("sngan-shuffle", {"block": "plain", "loss": "hinge", "up": "shuffle", "kernel": 3, "critic_norm": "spectral"}),
-    ("stylegan", {"block": "style", "loss": "softplus", "up": "bilinear", "penalty": 0.05}),
+    (
+        "sngan",
+        {
+            "block": "residual",
+            "loss": "hinge",
+            "up": "nearest",
+            "kernel": 3,
+            "critic_norm": "spectral",
+            "learning_rate": 3e-4,
+            "critic_haste": 2.0,
+        },
+    ),
+    (
+        "sngan-shuffle",
+        {
+            "block": "plain",
+            "loss": "hinge",
+            "up": "shuffle",
+            "kernel": 3,
+            "critic_norm": "spectral",
+            "learning_rate": 3e-4,
+            "critic_haste": 2.0,
+        },
+    ),
+    ("stylegan", {"block": "style", "loss": "softplus", "up": "bilinear", "penalty": 0.02, "learning_rate": 5e-4}),
 )
 _DDPM: tuple[tuple[str, Row], ...] = (
     ("ddpm", {"n_steps": 150, "noise": 1.0}),
@@ -101,12 +123,12 @@ def _quick() -> Iterator[Member]:
     """Yield the members that two cores make in a quarter of an hour, for some 5,000 images of 32 x 32 pixels."""
     yield from _autoencoders(_AUTOENCODERS, {"n_steps": 600})
     for kind, config in _GANS:
-        yield Member(f"gan/{kind}-w32-s0", "gan", kind, config | {"n_steps": 800})
-    unet: Row = {"width": 32, "n_steps": 1200}
+        yield Member(f"gan/{kind}-w32-s0", "gan", kind, config | {"n_steps": 900 if kind == "dcgan" else 600})
+    unet: Row = {"width": 32, "n_steps": 1000, "batch_size": 32}
     for kind, sampling in _DDPM:
         yield Member(f"diffusion/{kind}-w32-s0", "diffusion", "velocity", unet, sampling)
     for kind, sampling in _FLOWS:
-        yield Member(f"flow/{kind}-w48-p2-s0", "flow", "flow", {"width": 48, "patch": 2, "n_steps": 1200}, sampling)
+        yield Member(f"flow/{kind}-w48-p2-s0", "flow", "flow", {"width": 48, "patch": 2, "n_steps": 900}, sampling)
     yield Member("autoregressive/pixelcnn-w48-s0", "autoregressive", "pixels", {"n_steps": 600})
     yield Member("autoregressive/vq-pixelcnn-w48-s0", "autoregressive", "codes", {"over": "codes", "n_steps": 400})
 
