@@ -123,7 +123,7 @@ class Codebook(nn.Module):
             index = self.nearest(flat)
             if self.training:
                 self._renew(flat, index)
-        chosen = self.codes[index]
+        chosen = F.embedding(index, self.codes)
         loss = F.mse_loss(chosen, flat.detach()) + 0.25 * F.mse_loss(flat, chosen.detach())
         return self._unflat(flat + (chosen - flat).detach(), latents), loss
 

@@ -52,42 +52,21 @@ _AUTOENCODERS: tuple[tuple[str, int, str, str, str, str, int, str, int, Row], ..
     ("kl", 8, "nearest", "adversarial", "group", "silu", 3, "clamp", 24, {}),
     ("kl", 8, "transposed", "l2", "group", "relu", 5, "tanh", 20, {}),
     ("vq", 2, "nearest", "l2", "group", "silu", 3, "clamp", 24, {"code_width": 4}),
-    ("vq", 2, "transposed", "perceptual", "batch", "relu", 4, "tanh", 24, {"code_width": 2}),
-    ("vq", 4, "shuffle", "l2", "group", "gelu", 3, "tanh", 24, {"code_width": 2}),
-    ("vq", 4, "transposed", "adversarial", "none", "leaky", 4, "sigmoid", 24, {"code_width": 2, "last_up": True}),
+    ("vq", 2, "transposed", "perceptual", "batch", "relu", 4, "tanh", 24, {"code_width": 2, "n_codes": 64}),
+    ("vq", 4, "shuffle", "l2", "group", "gelu", 3, "tanh", 24, {"code_width": 2, "n_codes": 64}),
+    ("vq", 4, "transposed", "adversarial", "none", "leaky", 4, "sigmoid", 24, {"code_width": 2, "n_codes": 64, "last_up": True}),
     ("vq", 4, "bilinear", "l1", "batch", "silu", 4, "clamp", 24, {"code_width": 4}),
-    ("vq", 8, "shuffle", "perceptual", "group", "silu", 3, "clamp", 24, {"code_width": 2}),
+    ("vq", 8, "shuffle", "perceptual", "group", "silu", 3, "clamp", 24, {"code_width": 2, "n_codes": 64}),
 )
+_SNGAN: Row = {"loss": "hinge", "kernel": 3, "critic_norm": "spectral", "learning_rate": 3e-4, "critic_haste": 2.0}
 _GANS: tuple[tuple[str, Row], ...] = (
     ("dcgan", {"block": "plain", "loss": "bce", "up": "transposed", "critic_norm": "batch", "warm_steps": 0}),
     (
         "wgan-gp",
         {"block": "residual", "loss": "wasserstein", "up": "nearest", "kernel": 3, "penalty": 1.0, "learning_rate": 3e-4},
     ),
-    (
-        "sngan",
-        {
-            "block": "residual",
-            "loss": "hinge",
-            "up": "nearest",
-            "kernel": 3,
-            "critic_norm": "spectral",
-            "learning_rate": 3e-4,
-            "critic_haste": 2.0,
-        },
-    ),
-    (
-        "sngan-shuffle",
-        {
-            "block": "plain",
-            "loss": "hinge",
-            "up": "shuffle",
-            "kernel": 3,
-            "critic_norm": "spectral",
-            "learning_rate": 3e-4,
-            "critic_haste": 2.0,
-        },
-    ),
+    ("sngan", {"block": "residual", "up": "nearest", **_SNGAN}),
+    ("sngan-shuffle", {"block": "plain", "up": "shuffle", **_SNGAN}),
     ("stylegan", {"block": "style", "loss": "softplus", "up": "bilinear", "penalty": 0.02, "learning_rate": 5e-4}),
 )
 _DDPM: tuple[tuple[str, Row], ...] = (
@@ -129,8 +108,8 @@ def _quick() -> Iterator[Member]:
         yield Member(f"diffusion/{kind}-w32-s0", "diffusion", "velocity", unet, sampling)
     for kind, sampling in _FLOWS:
         yield Member(f"flow/{kind}-w48-p2-s0", "flow", "flow", {"width": 48, "patch": 2, "n_steps": 900}, sampling)
-    yield Member("autoregressive/pixelcnn-w48-s0", "autoregressive", "pixels", {"n_steps": 600})
-    yield Member("autoregressive/vq-pixelcnn-w48-s0", "autoregressive", "codes", {"over": "codes", "n_steps": 400})
+    yield Member("autoregressive/pixelcnn-w48-s0", "autoregressive", "pixels", {"n_steps": 400}, {}, 300)
+    yield Member("autoregressive/vq-pixelcnn-w48-s0", "autoregressive", "codes", {"over": "codes", "n_steps": 400}, {}, 300)
 
 
 def _full_autoencoders() -> Iterator[Member]:
