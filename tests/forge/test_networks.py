@@ -17,7 +17,7 @@ from fauxto.forge.autoregressive import AutoregressiveConfig, Codes, Pixels, in_
 from fauxto.forge.blocks import Residual, conv, up
 from fauxto.forge.diffusion import _stepped, signal_and_noise
 from fauxto.forge.gans import GanConfig, Modulated, critic_loss, generator_loss, gradient_penalty
-from fauxto.forge.logistics import draw_pixels, pixel_loss
+from fauxto.forge.logistics import FIRST_LOG_SCALE, draw_pixels, pixel_loss
 from fauxto.forge.pseudo import pseudo_classes
 from fauxto.forge.unet import UNet
 from fauxto.forge.workshop import Workshop, seeded, to_pixels
@@ -210,7 +210,7 @@ def scrambled(network: torch.nn.Module) -> torch.nn.Module:
 def test_no_pixel_sees_itself_or_what_comes_after() -> None:
     network = scrambled(Pixels(AutoregressiveConfig(width=8, n_blocks=3, n_mixtures=1)))
     images = torch.randn(1, 3, 6, 6, requires_grad=True)
-    network.network(images)[0, :, 3, 2].sum().backward()
+    network.answers(images)[0, :, 3, 2].sum().backward()
     assert images.grad is not None
     seen = images.grad[0].abs().sum(dim=0) > 0
     assert not seen[3, 2:].any()
@@ -221,7 +221,7 @@ def test_no_pixel_sees_itself_or_what_comes_after() -> None:
 
 def test_waves_draw_what_one_by_one_would() -> None:
     """With draws that follow from the distribution alone, both orders must give the same image."""
-    network = scrambled(Pixels(AutoregressiveConfig(width=8, n_blocks=2, n_mixtures=1))).network
+    network = scrambled(Pixels(AutoregressiveConfig(width=8, n_blocks=2, n_mixtures=1))).answers
 
     def draw(found: torch.Tensor) -> torch.Tensor:
         return torch.tanh(found[:, 1:4])
@@ -253,7 +253,7 @@ def test_pixel_loss_is_scipys() -> None:
         row, (red, green, blue) = found[0, :, 0, at].numpy(), images[0, :, 0, at].numpy()
         a, b, c = np.tanh(row[7:])
         means = (row[1], row[2] + a * red, row[3] + b * red + c * green)
-        for value, mean, log_scale in zip((red, green, blue), means, row[4:7], strict=True):
+        for value, mean, log_scale in zip((red, green, blue), means, row[4:7] + FIRST_LOG_SCALE, strict=True):
             law = logistic(mean, np.exp(log_scale))
             low = 0.0 if value == -1 else law.cdf(value - 1 / 255)
             high = 1.0 if value == 1 else law.cdf(value + 1 / 255)

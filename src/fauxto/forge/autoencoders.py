@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fauxto.forge.blocks import ACTIVATIONS, Residual, begin_evenly, conv, normalised, up
-from fauxto.forge.workshop import AT_ONCE, Descent, Forged, Workshop, to_pixels
+from fauxto.forge.workshop import Descent, Forged, Workshop, batch_sizes, to_pixels
 from fauxto.mapping import bounded
 
 
@@ -60,7 +60,7 @@ class Autoencoder(nn.Module):
         n_latent = config.channels or config.factor**2
         is_kl = config.latent == "kl"
         self.encoder = _encoder(config, n_latent * 2 if is_kl else n_latent)
-        self.bottleneck = Gaussian() if is_kl else Codebook(n_latent, config.code_width, config.n_codes)
+        self.bottleneck: Gaussian | Codebook = Gaussian() if is_kl else Codebook(n_latent, config.code_width, config.n_codes)
         self.decoder = _decoder(config, n_latent)
         self.output = config.output
         begin_evenly(self)
@@ -72,15 +72,16 @@ class Autoencoder(nn.Module):
 
     def codes(self, images: Tensor) -> Tensor:
         """Return the codes of images, where there is a codebook: int64, shape (n, h, w * groups)."""
+        assert isinstance(self.bottleneck, Codebook)
         latents = self.encoder(images).float()
-        index: Tensor = self.bottleneck.nearest(self.bottleneck.flat(latents))
+        index = self.bottleneck.nearest(self.bottleneck.flat(latents))
         return index.reshape(len(latents), latents.shape[2], -1)
 
     def latents(self, codes: Tensor) -> Tensor:
         """Return the latents that codes stand for: shape (n, c, h, w)."""
+        assert isinstance(self.bottleneck, Codebook)
         n, height, width = codes.shape
-        n_groups = self.bottleneck.n_groups
-        latents: Tensor = self.bottleneck.codes[codes].reshape(n, height, width // n_groups, -1)
+        latents = self.bottleneck.codes[codes].reshape(n, height, width // self.bottleneck.n_groups, -1)
         return latents.permute(0, 3, 1, 2)
 
     def decode(self, latents: Tensor) -> Tensor:
@@ -107,6 +108,8 @@ class Gaussian(nn.Module):
 
 class Codebook(nn.Module):
     """Each group of channels becomes the nearest code; codes that nothing uses begin again at a latent."""
+
+    n_used: Tensor
 
     def __init__(self, channels: int, code_width: int, n_codes: int, *, renew_every: int = 25) -> None:
         super().__init__()
@@ -159,7 +162,7 @@ def train(config: AutoencoderConfig, workshop: Workshop) -> Autoencoder:
             made, loss = network(images)
         loss = loss + distance(made, images, config.loss)
         workshop.note(loss)
-        descent.step(loss + 0.05 * critic.verdict(made) if critic else loss)
+        descent.step(loss + 0.01 * critic.verdict(made) if critic else loss)
         if critic:
             critic.learn(images, made.detach())
     return network.eval()
@@ -169,7 +172,9 @@ def train(config: AutoencoderConfig, workshop: Workshop) -> Autoencoder:
 def make(network: Autoencoder, sampling: dict[str, Any], n: int, workshop: Workshop) -> Forged:
     """Reconstruct ``n`` real images drawn by chance, none of them twice; all where there are fewer."""
     positions = torch.randperm(len(workshop.reals))[:n].sort().values
-    parts = [to_pixels(network(workshop.real(part))[0]) for part in positions.split(AT_ONCE)]
+    parts = [
+        to_pixels(network(workshop.real(part))[0]) for part in torch.tensor_split(positions, len(batch_sizes(len(positions))))
+    ]
     return Forged(np.concatenate(parts), positions.numpy())
 
 
@@ -197,7 +202,8 @@ class PatchCritic:
     def verdict(self, made: Tensor) -> Tensor:
         """Return how much is missing to pass for real."""
         with self.workshop.autocast():
-            return -self.network(made).float().mean()
+            verdict: Tensor = -self.network(made).float().mean()
+        return verdict
 
     def learn(self, images: Tensor, made: Tensor) -> None:
         """Take one step with the hinge loss."""

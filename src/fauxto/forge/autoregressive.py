@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from fauxto.forge.autoencoders import Autoencoder, AutoencoderConfig
 from fauxto.forge.autoencoders import train as train_autoencoder
-from fauxto.forge.blocks import begin_at_zero
+from fauxto.forge.blocks import begin_at_zero, begin_evenly
 from fauxto.forge.logistics import N_PER_MIXTURE, draw_pixels, pixel_loss
-from fauxto.forge.workshop import AT_ONCE, Descent, Forged, Workshop, to_pixels, without_source
+from fauxto.forge.workshop import Descent, Forged, Workshop, batch_sizes, to_pixels, without_source
 from fauxto.mapping import bounded, from_mapping
 
 
@@ -46,7 +46,7 @@ class AutoregressiveConfig:
     code_width: int = bounded(4, low=1, high=256)
     n_steps: int = bounded(600, low=1)
     batch_size: int = bounded(32, low=2)
-    learning_rate: float = bounded(2e-3, low=0, high=1, above_low=True)
+    learning_rate: float = bounded(4e-3, low=0, high=1, above_low=True)
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,8 @@ class Drawing:
 
 class Masked(nn.Conv2d):
     """A 3 x 3 convolution that sees the rows above and what is left of it; with ``sees_itself`` also its own position."""
+
+    mask: Tensor
 
     def __init__(self, n_in: int, n_out: int, *, sees_itself: bool) -> None:
         super().__init__(n_in, n_out, 3, padding=1)
@@ -100,6 +102,7 @@ class PixelCNN(nn.Module):
         # A border of ones tells positions at the edge from dark ones.
         self.first = Masked(n_in + 1, config.width, sees_itself=False)
         self.layers = nn.Sequential(*blocks, nn.SiLU(), nn.Conv2d(config.width, n_out, 1))
+        begin_evenly(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """Shape (n, n_in, h, w) to (n, n_out, h, w), float32."""
@@ -116,12 +119,20 @@ class Pixels(nn.Module):
 
     def loss(self, images: Tensor) -> Tensor:
         """Return bits per number of images in [-1, 1]."""
-        return pixel_loss(images, self.network(images))
+        return pixel_loss(images, self.answers(images))
+
+    def answers(self, images: Tensor) -> Tensor:
+        """Return every position's mixture, whose means begin at the mean of the pixels on the left and above."""
+        left, above = F.pad(images, (1, 0))[..., :-1], F.pad(images, (0, 0, 1, 0))[..., :-1, :]
+        found = self.network(images)
+        k = found.shape[1] // N_PER_MIXTURE
+        means = found[:, k : 4 * k] + ((left + above) / 2).repeat_interleave(k, dim=1)
+        return torch.cat([found[:, :k], means, found[:, 4 * k :]], dim=1)
 
     def drawn(self, n: int, size: int, temperature: float, device: torch.device) -> Tensor:
         """Return images in [-1, 1]."""
         start = torch.zeros(n, 3, size, size, device=device)
-        return in_waves(start, self.network, lambda found: draw_pixels(found, temperature))
+        return in_waves(start, self.answers, lambda found: draw_pixels(found, temperature))
 
 
 class Codes(nn.Module):
@@ -172,11 +183,11 @@ def make(network: Pixels | Codes, sampling: dict[str, Any], n: int, workshop: Wo
     """Draw ``n`` images."""
     how = from_mapping(Drawing, sampling)
     parts = []
-    for part in torch.arange(n).split(AT_ONCE):
+    for size in batch_sizes(n):
         with workshop.autocast():
-            drawn = network.drawn(len(part), workshop.size, how.temperature, workshop.device)
+            drawn = network.drawn(size, workshop.size, how.temperature, workshop.device)
         parts.append(to_pixels(drawn))
-        workshop.progress(int(part[-1]) + 1, n)
+        workshop.progress(sum(map(len, parts)), n)
     return without_source(np.concatenate(parts))
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from fauxto.forge.pseudo import pseudo_classes
 from fauxto.forge.unet import UNet
-from fauxto.forge.workshop import AT_ONCE, Descent, Forged, Workshop, averaged, to_pixels, without_source
+from fauxto.forge.workshop import Descent, Forged, Workshop, averaged, batch_sizes, to_pixels, without_source
 from fauxto.mapping import bounded, from_mapping
 
 NO_CLASS_SHARE = 0.15  # of the training images are shown without their class, for classifier-free guidance
@@ -115,8 +115,7 @@ def learned(config: UNetConfig, workshop: Workshop, loss_of: Callable[[Predict, 
 def make(network: TimedNetwork, sampling: dict[str, Any], n: int, workshop: Workshop) -> Forged:
     """Draw ``n`` images."""
     how = from_mapping(Sampling, sampling)
-    sizes = [len(part) for part in torch.arange(n).split(AT_ONCE)]
-    return without_source(np.concatenate([to_pixels(_drawn(network, how, size, workshop)) for size in sizes]))
+    return without_source(np.concatenate([to_pixels(_drawn(network, how, size, workshop)) for size in batch_sizes(n)]))
 
 
 def _drawn(network: TimedNetwork, how: Sampling, n: int, workshop: Workshop) -> Tensor:
@@ -132,14 +131,15 @@ def _drawn(network: TimedNetwork, how: Sampling, n: int, workshop: Workshop) -> 
 def _stepped(x: Tensor, made: Tensor, now: float, then: float, predicts: str, noise: float) -> Tensor:
     """Go from one time to an earlier one (Song et al. 2021, equation 12)."""
     (signal, rest), (signal_then, rest_then) = signal_and_noise(now), signal_and_noise(then)
-    image = (x - rest * made) / signal if predicts == "noise" else signal * x - rest * made
+    image: Tensor = (x - rest * made) / signal if predicts == "noise" else signal * x - rest * made
     image = image.clamp(-1, 1)
     if then <= 0:
         return image
     found = (x - signal * image) / rest
     fresh = noise * rest_then / rest * math.sqrt(max(0.0, 1 - (signal / signal_then) ** 2))
     straight = math.sqrt(max(0.0, rest_then**2 - fresh**2))
-    return signal_then * image + straight * found + fresh * torch.randn(x.shape).to(x.device)
+    result: Tensor = signal_then * image + straight * found + fresh * torch.randn(x.shape).to(x.device)
+    return result
 
 
 def signal_and_noise(t: Any) -> Any:

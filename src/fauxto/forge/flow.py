@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fauxto.forge.diffusion import Predict, TimedNetwork, UNetConfig, learned
-from fauxto.forge.workshop import AT_ONCE, Forged, Workshop, to_pixels, without_source
+from fauxto.forge.workshop import Forged, Workshop, batch_sizes, to_pixels, without_source
 from fauxto.mapping import bounded, from_mapping
 
 
@@ -45,8 +45,7 @@ def train(config: UNetConfig, workshop: Workshop) -> TimedNetwork:
 def make(network: TimedNetwork, sampling: dict[str, Any], n: int, workshop: Workshop) -> Forged:
     """Draw ``n`` images."""
     how = from_mapping(Walk, sampling)
-    sizes = [len(part) for part in torch.arange(n).split(AT_ONCE)]
-    return without_source(np.concatenate([to_pixels(_walked(network, how, size, workshop)) for size in sizes]))
+    return without_source(np.concatenate([to_pixels(_walked(network, how, size, workshop)) for size in batch_sizes(n)]))
 
 
 def _walked(network: TimedNetwork, how: Walk, n: int, workshop: Workshop) -> Tensor:

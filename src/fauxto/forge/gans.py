@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from fauxto.forge.blocks import Residual, begin_evenly, conv, normalised, up
-from fauxto.forge.workshop import AT_ONCE, Descent, Forged, Workshop, averaged, to_pixels, without_source
+from fauxto.forge.workshop import Descent, Forged, Workshop, averaged, batch_sizes, to_pixels, without_source
 from fauxto.mapping import bounded
 
 
@@ -75,7 +75,8 @@ class Convolutional(nn.Module):
     def forward(self, noise: Tensor) -> Tensor:
         """Shape (n, n_noise) to (n, 3, size, size)."""
         x = self.first(noise).reshape(len(noise), -1, 4, 4).contiguous(memory_format=torch.channels_last)
-        return torch.tanh(self.layers(x).float())
+        images: Tensor = torch.tanh(self.layers(x).float())
+        return images
 
 
 class Styled(nn.Module):
@@ -97,12 +98,16 @@ class Styled(nn.Module):
         x, images = self.start.expand(len(noise), -1, -1, -1), None
         for number, (block, to_rgb) in enumerate(zip(self.blocks, self.to_rgb, strict=True)):
             x = block(self._doubled(x) if number else x, style)
-            images = to_rgb(x).float() if images is None else self._doubled(images) + to_rgb(x).float()
+            colours: Tensor = to_rgb(x).float()
+            images = colours if images is None else self._doubled(images) + colours
         assert images is not None
         return images
 
     def _doubled(self, x: Tensor) -> Tensor:
-        return F.interpolate(x, scale_factor=2, mode=self.mode, align_corners=False if self.mode == "bilinear" else None)
+        doubled: Tensor = F.interpolate(
+            x, scale_factor=2, mode=self.mode, align_corners=False if self.mode == "bilinear" else None
+        )
+        return doubled
 
 
 class Modulated(nn.Module):
@@ -121,7 +126,8 @@ class Modulated(nn.Module):
         back = torch.rsqrt(scale.square() @ power.T + 1e-8)
         made = self.conv(x * scale[:, :, None, None].to(x.dtype)) * back[:, :, None, None]
         noise = torch.randn(len(x), 1, *made.shape[2:], device=x.device)
-        return F.leaky_relu(made + self.noise * noise, 0.2) * 2**0.5
+        result: Tensor = F.leaky_relu(made + self.noise * noise, 0.2) * 2**0.5
+        return result
 
 
 class Leaky(nn.Module):
@@ -165,9 +171,11 @@ def train(config: GanConfig, workshop: Workshop) -> nn.Module:
     generator, critic = workshop.placed(build(config, workshop.size)), workshop.placed(Critic(config, workshop.size))
     _warm_up(generator, config, workshop)
     mean = averaged(generator, decay=config.decay)
-    go = {"n_steps": config.n_steps, "betas": (0.5, 0.99), "is_constant": True}
     rates = (config.learning_rate, config.learning_rate * config.critic_haste)
-    descents = [Descent(network, learning_rate=rate, **go) for network, rate in zip((generator, critic), rates, strict=True)]
+    descents = [
+        Descent(network, learning_rate=rate, n_steps=config.n_steps, betas=(0.5, 0.99), is_constant=True)
+        for network, rate in zip((generator, critic), rates, strict=True)
+    ]
     for step, (images, _) in enumerate(workshop.batches(config.n_steps, batch_size=config.batch_size)):
         with torch.no_grad(), workshop.autocast():
             made = generator(_noise(config.n_noise, len(images), workshop))
@@ -198,10 +206,9 @@ def _warm_up(generator: nn.Module, config: GanConfig, workshop: Workshop) -> Non
 
 
 @torch.inference_mode()
-def make(network: nn.Module, sampling: dict[str, Any], n: int, workshop: Workshop) -> Forged:
+def make(network: Any, sampling: dict[str, Any], n: int, workshop: Workshop) -> Forged:
     """Draw ``n`` images."""
-    sizes = [len(part) for part in torch.arange(n).split(AT_ONCE)]
-    parts = [to_pixels(network(_noise(int(network.n_noise), size, workshop))) for size in sizes]
+    parts = [to_pixels(network(_noise(network.n_noise, size, workshop))) for size in batch_sizes(n)]
     return without_source(np.concatenate(parts))
 
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 N_PER_MIXTURE = 10  # one weight; mean and scale of three colours; three slopes of colour on colour
-LEAST_LOG_SCALE = -7.0
+LEAST_LOG_SCALE, FIRST_LOG_SCALE = -7.0, -2.5  # the latter is that of an untrained network
 
 
 def pixel_loss(images: Tensor, found: Tensor) -> Tensor:
@@ -52,7 +52,7 @@ def _split(found: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return weights (m, k), means, log scales and slopes (m, 3, k)."""
     k = found.shape[1] // N_PER_MIXTURE
     weights, rest = found[:, :k], found[:, k:].reshape(len(found), 9, k)
-    return weights, rest[:, :3], rest[:, 3:6].clamp(min=LEAST_LOG_SCALE), torch.tanh(rest[:, 6:])
+    return weights, rest[:, :3], (rest[:, 3:6] + FIRST_LOG_SCALE).clamp(min=LEAST_LOG_SCALE), torch.tanh(rest[:, 6:])
 
 
 def _given(means: Tensor, slopes: Tensor, values: Tensor) -> Tensor:

@@ -16,7 +16,9 @@ def pseudo_classes(workshop: Workshop, n_classes: int) -> Tensor:
     n = len(workshop.reals)
     if n_classes < 2:
         return torch.zeros(n, dtype=torch.int64)
-    small = torch.cat([F.adaptive_avg_pool2d(part.float(), SIDE).flatten(1) for part in workshop.reals.split(1024)]).cpu()
+    small = torch.cat(
+        [F.adaptive_avg_pool2d(part.float(), SIDE).flatten(1) for part in torch.tensor_split(workshop.reals, max(1, n // 1024))]
+    ).cpu()
     middles = small[torch.randperm(n)[:n_classes]]
     for _ in range(N_ROUNDS):
         nearest = torch.cdist(small, middles).argmin(dim=1)

@@ -124,7 +124,8 @@ class Descent:
 
 def averaged(network: nn.Module, *, decay: float) -> AveragedModel:
     """Return the running mean of a network's weights, which samples better than the last ones."""
-    return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+    mean_of = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+    return AveragedModel(network, multi_avg_fn=mean_of, use_buffers=True)
 
 
 def to_pixels(images: Tensor) -> np.ndarray:
@@ -136,6 +137,16 @@ def to_pixels(images: Tensor) -> np.ndarray:
     """
     levels = ((images.detach().float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
     return np.ascontiguousarray(levels.permute(0, 2, 3, 1).cpu().numpy())
+
+
+def batch_sizes(n: int) -> list[int]:
+    """Return how many of ``n`` images to make in one go, and in the next.
+
+    Example:
+        >>> batch_sizes(300)
+        [128, 128, 44]
+    """
+    return [min(AT_ONCE, n - start) for start in range(0, n, AT_ONCE)]
 
 
 def without_source(images: np.ndarray) -> Forged:

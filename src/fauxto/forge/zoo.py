@@ -141,7 +141,7 @@ def forge_images(member: Member, workshop: Workshop, *, seed: int = 0, trained: 
     family = FAMILIES[member.family]
     key = json.dumps([seed, member.family, member.kind, dict(member.config), member.seed], sort_keys=True)
     if trained is None or trained.key != key:
-        config = from_mapping(family.config, dict(member.config))
+        config: Any = from_mapping(family.config, dict(member.config))
         with seeded(zlib.crc32(key.encode()), workshop.device):
             network = family.train(config, workshop)
         trained = Trained(key, network.eval(), workshop.final_loss())
