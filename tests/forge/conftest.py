@@ -17,8 +17,8 @@ MEMBERS = (
     Member(
         "autoencoder/vq", "autoencoder", "vq", SHORT | {"latent": "vq", "factor": 2, "n_codes": 8, "loss": "adversarial"}, {}, 12
     ),
-    Member("gan/dcgan", "gan", "dcgan", SHORT | {"critic_norm": "batch"}, {}, 6),
-    Member("gan/style", "gan", "style", SHORT | {"block": "style", "loss": "softplus", "penalty": 1.0}, {}, 6),
+    Member("gan/dcgan", "gan", "dcgan", SHORT | {"critic_norm": "batch", "warm_steps": 2}, {}, 6),
+    Member("gan/style", "gan", "style", SHORT | {"warm_steps": 0, "block": "style", "loss": "softplus", "penalty": 1.0}, {}, 6),
     Member("diffusion/ddpm", "diffusion", "ddpm", SHORT | {"n_classes": 2}, {"n_steps": 4, "noise": 1.0}, 6),
     Member("diffusion/ddim-guided", "diffusion", "ddpm", SHORT | {"n_classes": 2}, {"n_steps": 3, "guidance": 1.0}, 6),
     Member("flow/heun", "flow", "flow", SHORT | {"patch": 2}, {"n_steps": 2, "method": "heun"}, 6),

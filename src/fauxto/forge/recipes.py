@@ -70,7 +70,7 @@ _GANS: tuple[tuple[str, Row], ...] = (
     ("stylegan", {"block": "style", "loss": "softplus", "up": "bilinear", "penalty": 0.02, "learning_rate": 5e-4}),
 )
 _DDPM: tuple[tuple[str, Row], ...] = (
-    ("ddpm", {"n_steps": 150, "noise": 1.0}),
+    ("ddpm", {"n_steps": 100, "noise": 1.0}),
     ("ddim", {"n_steps": 25}),
     ("ddim-guided", {"n_steps": 25, "guidance": 1.5}),
 )
@@ -100,14 +100,14 @@ def _autoencoder(config: Row, *, n_images: int, seed: int) -> Member:
 
 def _quick() -> Iterator[Member]:
     """Yield the members that two cores make in a quarter of an hour, for some 5,000 images of 32 x 32 pixels."""
-    yield from _autoencoders(_AUTOENCODERS, {"n_steps": 600})
+    yield from _autoencoders(_AUTOENCODERS, {"n_steps": 500})
     for kind, config in _GANS:
         yield Member(f"gan/{kind}-w32-s0", "gan", kind, config | {"n_steps": 900 if kind == "dcgan" else 600})
-    unet: Row = {"width": 32, "n_steps": 1000, "batch_size": 32}
+    unet: Row = {"width": 32, "n_steps": 900, "batch_size": 32}
     for kind, sampling in _DDPM:
-        yield Member(f"diffusion/{kind}-w32-s0", "diffusion", "velocity", unet, sampling)
+        yield Member(f"diffusion/{kind}-w32-s0", "diffusion", "velocity", unet, sampling, 300)
     for kind, sampling in _FLOWS:
-        yield Member(f"flow/{kind}-w48-p2-s0", "flow", "flow", {"width": 48, "patch": 2, "n_steps": 900}, sampling)
+        yield Member(f"flow/{kind}-w48-p2-s0", "flow", "flow", {"width": 48, "patch": 2, "n_steps": 700}, sampling, 400)
     yield Member("autoregressive/pixelcnn-w48-s0", "autoregressive", "pixels", {"n_steps": 400}, {}, 300)
     yield Member("autoregressive/vq-pixelcnn-w48-s0", "autoregressive", "codes", {"over": "codes", "n_steps": 400}, {}, 300)
 
