@@ -17,6 +17,7 @@ from fauxto.cli.check import check
 from fauxto.cli.compare import compare
 from fauxto.cli.data import app as data_app
 from fauxto.cli.explain import explain
+from fauxto.cli.forge import forge
 from fauxto.cli.learn import train, tune
 from fauxto.cli.measure import evaluate
 from fauxto.cli.terminal import printable
@@ -37,7 +38,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(data_app, name="data")
-for verb in (audit, train, tune, evaluate, compare, calibrate, explain, check):
+for verb in (forge, audit, train, tune, evaluate, compare, calibrate, explain, check):
     app.command()(verb)
 
 

@@ -58,6 +58,27 @@ def records_from_names(names: Iterable[str], *, where: str) -> list[ImageRecord]
     return [record for record in records if record is not None]
 
 
+def records_of_photographs(names: Iterable[str], *, where: str) -> list[ImageRecord] | None:
+    """Take all images for real, if no folder calls any of them real or fake; return None if one does.
+
+    Raises:
+        DataError: No image.
+
+    Example:
+        >>> [(r.label.name, r.split) for r in records_of_photographs(["1.jpg", "test/2.jpg"], where="d") or []]
+        [('REAL', ''), ('REAL', 'test')]
+        >>> records_of_photographs(["1.jpg", "fake/2.jpg"], where="d") is None
+        True
+    """
+    images = sorted(name for name in names if is_image(name))
+    if not images:
+        raise DataError(f"{where} holds no image: give a folder or archive of photographs")
+    folders = [PurePosixPath(name).parts[:-1] for name in images]
+    if any(_label_of(folder) is not None for above in folders for folder in above):
+        return None
+    return [ImageRecord(name, Label.REAL, split=_split_of(above)) for name, above in zip(images, folders, strict=True)]
+
+
 def records_from_manifest(text: str, *, where: str) -> list[ImageRecord]:
     r"""Read a CSV manifest: columns path and label (real or fake, 0 or 1); generator, group and split are optional.
 

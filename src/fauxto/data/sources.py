@@ -20,7 +20,14 @@ from fauxto.data.archives import (
     only_manifest,
     too_large,
 )
-from fauxto.data.layouts import MANIFEST, records_from_manifest, records_from_names, root_of_manifest, safe_name
+from fauxto.data.layouts import (
+    MANIFEST,
+    records_from_manifest,
+    records_from_names,
+    records_of_photographs,
+    root_of_manifest,
+    safe_name,
+)
 from fauxto.data.records import ImageRecord
 from fauxto.errors import DataError, ImageError
 from fauxto.images import MAX_FILE_BYTES
@@ -113,6 +120,27 @@ def open_source(path: str | Path) -> Source:
         kind = archive_kind(root)
         names, manifest = list_archive(root, kind)
     return _source(root, kind, _records(names, manifest, where=root.name))
+
+
+def open_photographs(path: str | Path) -> Source | None:
+    """Open images that nothing calls real or fake, and take all for real; return None where a folder or a manifest does.
+
+    Raises:
+        DataError: Nothing is there, it cannot be read, or it holds no image.
+    """
+    root = locate(path)
+    if is_manifest(root):
+        return None
+    if root.is_dir():
+        kind, names = "folder", list(_walk(root))
+        has_manifest = any(map(is_manifest_name, names))
+    else:
+        with damage_named(root):
+            kind = archive_kind(root)
+            names, manifest = list_archive(root, kind)
+        has_manifest = manifest is not None
+    records = None if has_manifest else records_of_photographs(names, where=root.name)
+    return None if records is None else _source(root, kind, records)
 
 
 def source_of(path: str | Path, records: tuple[ImageRecord, ...]) -> Source:

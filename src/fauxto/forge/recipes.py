@@ -1,0 +1,175 @@
+"""Which members a forge has: tables of settings, from which all its variety comes."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from fauxto.errors import ConfigError
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Member:
+    """One generator of a zoo.
+
+    Attributes:
+        name: "family/what it is"; the generator of its images.
+        family: Which module makes it.
+        kind: What it is called inside its family.
+        config: The settings in which its training differs from the family's defaults.
+        sampling: How images are drawn from it, where there are several ways; members that differ in nothing else share one
+            network, trained once.
+        n_images: How many it makes.
+        seed: Tells apart members with equal settings.
+    """
+
+    name: str
+    family: str
+    kind: str
+    config: Mapping[str, Any] = field(default_factory=dict)
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+    n_images: int = 500
+    seed: int = 0
+
+
+_KEYS = ("latent", "factor", "up", "loss", "norm", "activation", "kernel", "output", "width")
+# What stands after these keys differs from the defaults too.
+_AUTOENCODERS: tuple[tuple[str, int, str, str, str, str, int, str, int, Row], ...] = (
+    ("kl", 2, "transposed", "l2", "batch", "relu", 4, "tanh", 24, {"last_up": True}),
+    ("kl", 2, "nearest", "l1", "group", "silu", 3, "clamp", 32, {}),
+    ("kl", 2, "bilinear", "perceptual", "none", "leaky", 3, "tanh", 24, {}),
+    ("kl", 2, "shuffle", "l2", "group", "gelu", 3, "sigmoid", 24, {"last_up": True}),
+    ("kl", 4, "transposed", "l1", "none", "leaky", 3, "clamp", 24, {}),
+    ("kl", 4, "transposed", "adversarial", "batch", "relu", 4, "tanh", 24, {"last_up": True}),
+    ("kl", 4, "nearest", "l2", "group", "silu", 3, "clamp", 24, {}),
+    ("kl", 4, "nearest", "perceptual", "group", "silu", 5, "tanh", 16, {}),
+    ("kl", 4, "bilinear", "adversarial", "group", "leaky", 3, "tanh", 24, {}),
+    ("kl", 4, "shuffle", "l1", "group", "silu", 3, "clamp", 24, {}),
+    ("kl", 8, "nearest", "adversarial", "group", "silu", 3, "clamp", 24, {}),
+    ("kl", 8, "transposed", "l2", "group", "relu", 5, "tanh", 20, {}),
+    ("vq", 2, "nearest", "l2", "group", "silu", 3, "clamp", 24, {"code_width": 4}),
+    ("vq", 2, "transposed", "perceptual", "batch", "relu", 4, "tanh", 24, {"code_width": 2, "n_codes": 64}),
+    ("vq", 4, "shuffle", "l2", "group", "gelu", 3, "tanh", 24, {"code_width": 2, "n_codes": 64}),
+    ("vq", 4, "transposed", "adversarial", "none", "leaky", 4, "sigmoid", 24, {"code_width": 2, "n_codes": 64, "last_up": True}),
+    ("vq", 4, "bilinear", "l1", "batch", "silu", 4, "clamp", 24, {"code_width": 4}),
+    ("vq", 8, "shuffle", "perceptual", "group", "silu", 3, "clamp", 24, {"code_width": 2, "n_codes": 64}),
+)
+_SNGAN: Row = {"loss": "hinge", "kernel": 3, "critic_norm": "spectral", "learning_rate": 3e-4, "critic_haste": 2.0}
+_GANS: tuple[tuple[str, Row], ...] = (
+    ("dcgan", {"block": "plain", "loss": "bce", "up": "transposed", "critic_norm": "batch", "warm_steps": 0}),
+    (
+        "wgan-gp",
+        {"block": "residual", "loss": "wasserstein", "up": "nearest", "kernel": 3, "penalty": 1.0, "learning_rate": 3e-4},
+    ),
+    ("sngan", {"block": "residual", "up": "nearest", **_SNGAN}),
+    ("sngan-shuffle", {"block": "plain", "up": "shuffle", **_SNGAN}),
+    ("stylegan", {"block": "style", "loss": "softplus", "up": "bilinear", "penalty": 0.02, "learning_rate": 5e-4}),
+)
+_DDPM: tuple[tuple[str, Row], ...] = (
+    ("ddpm", {"n_steps": 100, "noise": 1.0}),
+    ("ddim", {"n_steps": 25}),
+    ("ddim-guided", {"n_steps": 25, "guidance": 1.5}),
+)
+_FLOWS: tuple[tuple[str, Row], ...] = (
+    ("euler", {"n_steps": 25}),
+    ("heun-guided", {"n_steps": 10, "method": "heun", "guidance": 1.0}),
+)
+
+
+def _autoencoders(rows: tuple[tuple[str, int, str, str, str, str, int, str, int, Row], ...], more: Row) -> Iterator[Member]:
+    for *values, extra in rows:
+        yield _autoencoder(dict(zip(_KEYS, values, strict=True)) | extra | more, n_images=500, seed=0)
+
+
+def _autoencoder(config: Row, *, n_images: int, seed: int) -> Member:
+    shown = ("latent", "up", "loss", "norm", "activation", "output")
+    parts = [
+        config["latent"],
+        f"f{config['factor']}",
+        *(config[key] for key in shown[1:]),
+        f"k{config['kernel']}",
+        f"w{config['width']}",
+    ]
+    parts += ["last"] if config.get("last_up") else []
+    return Member(f"autoencoder/{'-'.join((*parts, f's{seed}'))}", "autoencoder", config["latent"], config, {}, n_images, seed)
+
+
+def _quick() -> Iterator[Member]:
+    """Yield the members that two cores make in a quarter of an hour, for some 5,000 images of 32 x 32 pixels."""
+    yield from _autoencoders(_AUTOENCODERS, {"n_steps": 500})
+    for kind, config in _GANS:
+        yield Member(f"gan/{kind}-w32-s0", "gan", kind, config | {"n_steps": 900 if kind == "dcgan" else 600})
+    unet: Row = {"width": 32, "n_steps": 900, "batch_size": 32}
+    for kind, sampling in _DDPM:
+        yield Member(f"diffusion/{kind}-w32-s0", "diffusion", "velocity", unet, sampling, 300)
+    for kind, sampling in _FLOWS:
+        yield Member(f"flow/{kind}-w48-p2-s0", "flow", "flow", {"width": 48, "patch": 2, "n_steps": 700}, sampling, 400)
+    yield Member("autoregressive/pixelcnn-w48-s0", "autoregressive", "pixels", {"n_steps": 400}, {}, 300)
+    yield Member("autoregressive/vq-pixelcnn-w48-s0", "autoregressive", "codes", {"over": "codes", "n_steps": 400}, {}, 300)
+
+
+def _full_autoencoders() -> Iterator[Member]:
+    """Yield all products of the axes that matter most, the others changing along with them."""
+    axes = (("kl", "vq"), (2, 4, 8), ("transposed", "nearest", "bilinear", "shuffle"), ("l1", "l2", "perceptual", "adversarial"))
+    others = (
+        ("group", "none", "batch"),
+        ("silu", "leaky", "relu", "gelu"),
+        (3, 4, 5),
+        ("tanh", "clamp", "sigmoid"),
+        (24, 32, 48),
+    )
+    # 7 divides none of the lengths, so that every value of an axis meets every value of the others.
+    changing = itertools.islice(itertools.cycle(itertools.product(*others)), 0, None, 7)
+    for number, (main, rest) in enumerate(zip(itertools.product(*axes), changing, strict=False)):
+        extra = {"code_width": 2, "last_up": number % 3 == 0, "n_steps": 4000}
+        yield _autoencoder(dict(zip(_KEYS, main + rest, strict=True)) | extra, n_images=600, seed=number % 2)
+
+
+def _full() -> Iterator[Member]:
+    """Yield the members for a GPU or a night: products over the axes, larger, and longer at it."""
+    yield from _full_autoencoders()
+    for (kind, config), width, seed in itertools.product(_GANS, (48, 96), (0, 1)):
+        settings = config | {"width": width, "n_steps": 20_000, "batch_size": 64, "decay": 0.999, "learning_rate": 4e-4}
+        yield Member(f"gan/{kind}-w{width}-s{seed}", "gan", kind, settings, {}, 2000, seed)
+    for width, patch, predicts in itertools.product((64, 96), (1, 2), ("noise", "velocity")):
+        unet: Row = {
+            "width": width,
+            "patch": patch,
+            "predicts": predicts,
+            "n_steps": 20_000,
+            "decay": 0.999,
+            "learning_rate": 5e-4,
+        }
+        for kind, sampling in _DDPM:
+            yield Member(f"diffusion/{kind}-{predicts}-w{width}-p{patch}-s0", "diffusion", predicts, unet, sampling, 1500)
+    for width, patch in itertools.product((64, 96), (1, 2)):
+        unet = {"width": width, "patch": patch, "n_steps": 20_000, "decay": 0.999, "learning_rate": 5e-4}
+        for kind, sampling in _FLOWS:
+            yield Member(f"flow/{kind}-w{width}-p{patch}-s0", "flow", "flow", unet, sampling, 1500)
+    for kind, over, width in (("pixelcnn", "pixels", 96), ("vq-pixelcnn", "codes", 128)):
+        config = {"over": over, "width": width, "n_blocks": 10, "code_steps": 4000, "n_steps": 10_000, "learning_rate": 1e-3}
+        yield Member(f"autoregressive/{kind}-w{width}-s0", "autoregressive", over, config, {}, 1500)
+
+
+RECIPES: dict[str, tuple[Member, ...]] = {"quick": tuple(_quick()), "full": tuple(_full())}
+
+
+def members_of(recipe: str, *, only: str = "") -> tuple[Member, ...]:
+    """Return the members of a recipe whose names begin with ``only``.
+
+    Raises:
+        ConfigError: There is none.
+
+    Example:
+        >>> {member.family for member in members_of("quick", only="gan")}
+        {'gan'}
+    """
+    chosen = tuple(member for member in RECIPES[recipe] if member.name.startswith(only))
+    if not chosen:
+        families = ", ".join(dict.fromkeys(member.family for member in RECIPES[recipe]))
+        raise ConfigError(f"no member of the recipe {recipe!r} has a name that begins with {only!r}; its families: {families}")
+    return chosen
