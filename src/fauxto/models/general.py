@@ -103,10 +103,9 @@ class GeneralNet(nn.Module):
         self.known = frozen(copy.deepcopy(known) if known is not None else RoutedNet())
         self.on_grid, self.off_grid = PairNet(), TraceNet()
         self.register_buffer("temperature", torch.tensor(temperature))
-        self.register_buffer("scale", torch.ones(2))
-        self.register_buffer("shift", torch.zeros(2))
-        self.register_buffer("known_scale", torch.ones(2))
-        self.register_buffer("known_shift", torch.zeros(2))
+        for whose in ("", "known_", "whole_"):  # on the codec's grid, and off it
+            self.register_buffer(f"{whose}scale", torch.ones(2))
+            self.register_buffer(f"{whose}shift", torch.zeros(2))
 
     def train(self, mode: bool = True) -> GeneralNet:
         """Let the new networks learn; the known one's statistics stay too."""
@@ -124,7 +123,8 @@ class GeneralNet(nn.Module):
         of_known, of_others = known.mean(dim=(1, 2), keepdim=True), others.mean(dim=(1, 2), keepdim=True)
         share = torch.sigmoid(of_known - of_others)
         mixed = share * known + (1 - share) * others
-        return mixed + torch.logaddexp(of_known, of_others) - mixed.mean(dim=(1, 2), keepdim=True)
+        found = mixed + torch.logaddexp(of_known, of_others) - mixed.mean(dim=(1, 2), keepdim=True)
+        return self._levelled(found, is_on_grid(images), "whole_")
 
     def others(self, images: torch.Tensor) -> torch.Tensor:
         """Return the map of the signs of any generator, (n, h / 4, w / 4), rounded up."""
@@ -160,6 +160,9 @@ class GeneralNet(nn.Module):
             logits = torch.cat([network(part) for part in torch.split(photographs[chosen], 256)])
             self._set_level("", at, logits)
         self._set_level("known_", 1, known[~route] / self.get_buffer("temperature"))
+        self.get_buffer("whole_scale").fill_(1), self.get_buffer("whole_shift").fill_(0)
+        whole = torch.cat([self(part) for part in parts])
+        self._set_level("whole_", 1, whole[~route], like=_middle_and_high(whole[route]))
 
     def _of_known(self, images: torch.Tensor) -> torch.Tensor:
         return self._levelled(self.known.evidence(images) / self.get_buffer("temperature"), is_on_grid(images), "known_")
@@ -169,10 +172,16 @@ class GeneralNet(nn.Module):
         scale, shift = (self.get_buffer(f"{whose}{name}")[at].view(-1, 1, 1) for name in ("scale", "shift"))
         return found * scale + shift
 
-    def _set_level(self, whose: str, at: int, logits: torch.Tensor) -> None:
-        median, high = torch.quantile(logits.float(), torch.tensor([0.5, 0.95], device=logits.device))
-        scale = (HIGH - MEDIAN) / (high - median).clamp(min=1e-3)
-        self.get_buffer(f"{whose}scale")[at], self.get_buffer(f"{whose}shift")[at] = scale, MEDIAN - scale * median
+    def _set_level(self, whose: str, at: int, logits: torch.Tensor, *, like: tuple[float, float] = (MEDIAN, HIGH)) -> None:
+        median, high = _middle_and_high(logits)
+        scale = (like[1] - like[0]) / max(high - median, 1e-3)
+        self.get_buffer(f"{whose}scale")[at], self.get_buffer(f"{whose}shift")[at] = scale, like[0] - scale * median
+
+
+def _middle_and_high(logits: torch.Tensor) -> tuple[float, float]:
+    """Return the median and the 95 % quantile."""
+    median, high = torch.quantile(logits.float().cpu(), torch.tensor([0.5, 0.95])).tolist()
+    return median, high
 
 
 def _asked(network: PairNet | TraceNet, images: torch.Tensor) -> torch.Tensor:
