@@ -14,6 +14,7 @@ from fauxto.runs import sha256_of, write_json, write_whole
 
 CARD = "card.json"
 MODEL = "model.onnx"
+TILES_MODEL = "tiles.onnx"  # where the card's "tiles" names it: what is asked about tiles
 WEIGHTS = "weights.safetensors"
 CARD_FORMAT = 1
 # How a detector comes from another: the key under which its card says so -> the option that does it.
@@ -63,7 +64,7 @@ def _plain(value: np.ndarray) -> np.ndarray:
 
 def write_card(folder: Path, card: Mapping[str, Any]) -> None:
     """Seal a detector folder: add format and checksums of the files that lie in it, write the card last."""
-    files = {name: sha256_of(folder / name) for name in (MODEL, WEIGHTS) if (folder / name).exists()}
+    files = {name: sha256_of(folder / name) for name in (MODEL, TILES_MODEL, WEIGHTS) if (folder / name).exists()}
     write_json(folder / CARD, {"format": CARD_FORMAT} | dict(card) | {"format": CARD_FORMAT, "sha256": files})
 
 

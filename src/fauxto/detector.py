@@ -84,8 +84,8 @@ class Detector:
         other = replace(self, operating_point=name)
         for one in (other, other.over_tiles):
             VerdictRule.from_card(one.card, name)
-        if "_session" in self.__dict__:  # the model was read and verified before
-            other.__dict__["_session"] = self._session
+        for name in {"_session", "_tiles_session"} & set(self.__dict__):  # these models were read and verified before
+            other.__dict__[name] = self.__dict__[name]
         return other
 
     @cached_property
@@ -102,6 +102,11 @@ class Detector:
     def tiles(self) -> TileRule | None:
         """How images are answered over tiles; None where none is."""
         return TileRule.from_card(self.card["tiles"]) if "tiles" in self.card else None
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The files of its networks: the one of small images first, then that of tiles where it is another."""
+        return (MODEL,) if self.tiles is None or self.tiles.model == MODEL else (MODEL, self.tiles.model)
 
     @cached_property
     def over_tiles(self) -> Detector:
@@ -259,14 +264,24 @@ class Detector:
 
     @cached_property
     def _network(self) -> Network:
-        return Network(self._ask, self.spec, self.tiles, self.certain_logit, int(self.card.get("model", {}).get("at_once", 0)))
+        at_once = int(self.card.get("model", {}).get("at_once", 0))
+        return Network(self._ask, self._ask_of_tiles, self.spec, self.tiles, self.certain_logit, at_once)
 
     def _ask(self, images: np.ndarray, *outputs: str) -> list[np.ndarray]:
         return ask(self._session, images, outputs, where=self.folder / MODEL)
 
+    def _ask_of_tiles(self, images: np.ndarray, *outputs: str) -> list[np.ndarray]:
+        return ask(self._tiles_session, images, outputs, where=self.folder / self.models[-1])
+
     @cached_property
     def _session(self) -> Any:
         return open_session(self.folder, self.card, n_threads=self.n_threads)
+
+    @cached_property
+    def _tiles_session(self) -> Any:
+        if len(self.models) == 1:
+            return self._session
+        return open_session(self.folder, self.card, name=self.models[1], n_threads=self.n_threads)
 
     def _check_card(self) -> None:
         try:
@@ -283,8 +298,9 @@ class Detector:
             raise DetectorError(f"the card in {self.folder} lacks a value ({error!r}): export the detector again") from error
         if not is_sound:
             raise DetectorError(f"the card in {self.folder} holds an impossible value: export the detector again")
-        if not (self.folder / MODEL).is_file():
-            raise DetectorError(f"{self.folder / MODEL} is missing: train or copy the detector again")
+        for name in self.models:
+            if not (self.folder / name).is_file():
+                raise DetectorError(f"{self.folder / name} is missing: train or copy the detector again")
 
     def _has_sound_rules(self) -> bool:
         self.rule, self.scope, points_of(self.card)  # reading them is the check
