@@ -93,6 +93,16 @@ def read_card(folder: Path) -> dict[str, Any]:
     return card
 
 
+def models_of(card: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the files of a detector's networks: that of small images first, then that of tiles where it is another.
+
+    Example:
+        >>> models_of({}), models_of({"tiles": {"model": "tiles.onnx"}})
+        (('model.onnx',), ('model.onnx', 'tiles.onnx'))
+    """
+    return (MODEL, TILES_MODEL) if card.get("tiles", {}).get("model") == TILES_MODEL else (MODEL,)
+
+
 def trainings(card: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """Yield what a card says of its training, then of that of the detectors it took over from, and so on.
 

@@ -15,7 +15,7 @@ import numpy as np
 from fauxto.asking import Network
 from fauxto.bundled import find
 from fauxto.calibration import is_possible, log_odds, to_p_fake
-from fauxto.checkpoint import MODEL, read_card
+from fauxto.checkpoint import MODEL, models_of, read_card
 from fauxto.errors import DetectorError, ImageError
 from fauxto.images import ImageLike, to_pixels
 from fauxto.judging import CERTAIN, judged
@@ -102,11 +102,6 @@ class Detector:
     def tiles(self) -> TileRule | None:
         """How images are answered over tiles; None where none is."""
         return TileRule.from_card(self.card["tiles"]) if "tiles" in self.card else None
-
-    @property
-    def models(self) -> tuple[str, ...]:
-        """The files of its networks: the one of small images first, then that of tiles where it is another."""
-        return (MODEL,) if self.tiles is None or self.tiles.model == MODEL else (MODEL, self.tiles.model)
 
     @cached_property
     def over_tiles(self) -> Detector:
@@ -271,7 +266,7 @@ class Detector:
         return ask(self._session, images, outputs, where=self.folder / MODEL)
 
     def _ask_of_tiles(self, images: np.ndarray, *outputs: str) -> list[np.ndarray]:
-        return ask(self._tiles_session, images, outputs, where=self.folder / self.models[-1])
+        return ask(self._tiles_session, images, outputs, where=self.folder / models_of(self.card)[-1])
 
     @cached_property
     def _session(self) -> Any:
@@ -279,9 +274,8 @@ class Detector:
 
     @cached_property
     def _tiles_session(self) -> Any:
-        if len(self.models) == 1:
-            return self._session
-        return open_session(self.folder, self.card, name=self.models[1], n_threads=self.n_threads)
+        *own, name = models_of(self.card)
+        return open_session(self.folder, self.card, name=name, n_threads=self.n_threads) if own else self._session
 
     def _check_card(self) -> None:
         try:
@@ -298,7 +292,7 @@ class Detector:
             raise DetectorError(f"the card in {self.folder} lacks a value ({error!r}): export the detector again") from error
         if not is_sound:
             raise DetectorError(f"the card in {self.folder} holds an impossible value: export the detector again")
-        for name in self.models:
+        for name in models_of(self.card):
             if not (self.folder / name).is_file():
                 raise DetectorError(f"{self.folder / name} is missing: train or copy the detector again")
 

@@ -79,7 +79,9 @@ class TileRule:
             raise DetectorError(f"the card's tiles lack a value ({error!r}): export the detector again") from error
         model = values.get("model", MODEL)
         if model not in (MODEL, TILES_MODEL):
-            raise DetectorError(f"the card's tiles name the model {model!r}, not {MODEL} or {TILES_MODEL}: export the detector again")
+            raise DetectorError(
+                f"the card's tiles name the model {model!r}, not {MODEL} or {TILES_MODEL}: export the detector again"
+            )
         is_whole = type(side) is int and type(most) is int
         if not (
             is_whole and MIN_SIDE <= side <= MAX_SIDE and not side % ALIGN and 1 <= most <= MAX_TILES

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from fauxto.checkpoint import MODEL, verified
+from fauxto.checkpoint import MODEL, models_of, verified
 from fauxto.detector import Detector
 from fauxto.errors import FauxtoError, UsageError
 from fauxto.evaluation.sets import Images, Loose, Stored, by_own_rules
@@ -100,7 +100,7 @@ def answers(
         raise UsageError(f"need at least 1 process that answers, got {n_workers}: leave it out or give another number")
     for name in filter(None, names):
         steps(name)  # refuses what is impossible
-    for name in detector.models:
+    for name in models_of(detector.card):
         verified(detector.folder, detector.card, name)
     found, known = dict[str, _Part](), dict[str, np.ndarray | None]()
     places = {name: _places(detector, images.key, name, seed) for name in names}
