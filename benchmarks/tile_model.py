@@ -3,9 +3,8 @@
 ``python benchmarks/tile_model.py --data hires_dev.tar --forge forged-photos --out tiles`` writes results/tile_model (.json
 and .csv) and, into the folder, tiles.onnx and tiles.json, the card's section of it. The model is a linear discriminant on the
 energies of the luma's 8x8 block frequencies, as in frozen_features.py, whose pairs of left-out sources are used here too; an
-image's score is that of its tiles. "forge alone" learns from a folder that ``fauxto forge`` made of the same photographs, without
-those
-of the source that is left out. Subject and label are entangled here: development data, no proof.
+image's score is that of its tiles. "forge alone" learns from a folder that ``fauxto forge`` made of the same photographs,
+without those of the source that is left out. Subject and label are entangled here: development data, no proof.
 """
 
 from __future__ import annotations
@@ -30,6 +29,7 @@ from fauxto.runs import write_json
 from fauxto.tiles import RULES, TileRule, aggregate, choose_rule
 
 SIDE, SIDES, MOST = 128, (64, 128, 256), 64
+RULE = "mean"  # its scale does not hang on how many tiles an image has, as those of the highest tiles do; these all have 4
 RIDGE, ALPHA, THRESHOLD = 10.0, 0.05, 0.5
 SHRUNK = 0.75
 ALONE, OTHERS = (0.60, 0.75), (0.70, 0.85)  # the bars, and what to reach for
@@ -38,7 +38,8 @@ NOTES = [
     "Each source of fakes with at least 30 images is left out together with each such source of photographs; the AUC is that of "
     "the two against one another. Sources of a class weigh the same in training.",
     "The ridge, 10 times the mean variance, is fixed: frozen_features.py had shown on these same pairs that more than 1 is "
-    "needed. The rule that makes one score of the tiles is chosen inside the training sources, each left out in turn.",
+    "needed. The rule that makes one score of the tiles is chosen inside the training sources, each left out in turn. The shipped one is the mean all the same: the score of "
+    "the highest quarter of 64 tiles lies elsewhere than that of 4, and here are no images with more than 4 to calibrate on.",
     "'no level' takes from the log energies of each tile their mean, 'no slope' also their fall with the frequency: what remains "
     "is no sharpness. 'shrunk' are the first row's heads on images of three quarters the size: all of them, the fakes "
     "alone, the photographs alone. What shrinking one side moves is what sharpness decides.",
@@ -46,6 +47,7 @@ NOTES = [
 
 Head = tuple[np.ndarray, np.ndarray]  # weights and where the score is 0, of energies (64,)
 Heads = dict[frozenset[Key], Head]  # sources left out -> what learned from the others
+Moments = dict[Key, tuple[np.ndarray, np.ndarray]]  # of a source: mean and covariance
 Rules = dict[frozenset[Key], str]
 Scores = dict[frozenset[Key], np.ndarray]  # of all images
 Tiles = list[np.ndarray]  # of each image, log energies (n_tiles, 64)
@@ -57,19 +59,19 @@ def main() -> None:
     sources = sources_of(store, arguments.data)
     tiles = energies_of(store, SIDE)
     outer, inner = pairs_of(sources, n_left_out=1), pairs_of(sources, n_left_out=2)
-    heads = heads_of(tiles, sources, [*outer, *inner, frozenset()])
+    heads = heads_of(tiles, sources, [frozenset(), *outer, *inner])
     rules = {pair: rule_for(pair, tiles, sources, heads) for pair in outer}
     scores = scores_of(tiles, heads, rules)
-    rows = [row(f"energies, tiles of {SIDE}", scores, sources)]
+    by_mean = scores_of(tiles, heads, dict.fromkeys(outer, RULE))
+    rows = [row(f"energies, tiles of {SIDE}", scores, sources), row(f"energies, tiles of {SIDE}, {RULE}", by_mean, sources)]
     rows += compared(store, sources, tiles, rules)
     rows += shrunk(store, sources, scores, heads, rules)
     bars = {"with the other sources": record.against_bar(rows[0]["mean_auc"], *OTHERS)}
     if arguments.forge:
-        of_forge = forged_heads(arguments.forge, sources, outer)
-        rows.append(row("forge alone", scores_of(tiles, of_forge, dict.fromkeys(outer, "mean")), sources))
-        bars["forge alone"] = record.against_bar(rows[-1]["mean_auc"], *ALONE)
-    rule = rule_for(frozenset(), tiles, sources, heads)
-    section = section_of(scores_of(tiles, heads, dict.fromkeys(outer, rule)), sources, rule, rows[0]["mean_auc"])
+        of_forge = forged_rows(arguments.forge, sources, tiles, outer)
+        rows += of_forge
+        bars["forge alone"] = record.against_bar(of_forge[0]["mean_auc"], *ALONE)
+    section = section_of(by_mean, sources, rows[1]["mean_auc"])
     record.write_table("tile_model", rows)
     chosen = {rule: list(rules.values()).count(rule) for rule in RULES}
     record.write_result(
@@ -134,15 +136,13 @@ def heads_of(tiles: Tiles, sources: Sources, left_outs: list[frozenset[Key]]) ->
     return {left_out: discriminant(moments, scale, *shares[left_out]) for left_out in left_outs}
 
 
-def moments_of(values: dict[Key, np.ndarray]) -> tuple[dict[Key, tuple[np.ndarray, np.ndarray]], np.ndarray]:
+def moments_of(values: dict[Key, np.ndarray]) -> tuple[Moments, np.ndarray]:
     """Return each source's mean and covariance, and the spread of all: features count alike before the ridge."""
     scale = np.concatenate(list(values.values())).std(axis=0) + 1e-3
     return {key: (own.mean(axis=0) / scale, np.cov((own / scale).T, bias=True)) for key, own in values.items()}, scale
 
 
-def discriminant(
-    moments: dict[Key, tuple[np.ndarray, np.ndarray]], scale: np.ndarray, real: dict[Key, float], fake: dict[Key, float]
-) -> Head:
+def discriminant(moments: Moments, scale: np.ndarray, real: dict[Key, float], fake: dict[Key, float]) -> Head:
     """Return a linear discriminant with a spread of 1 within sources; each source of a class has its share."""
     means = [sum((share * moments[key][0] for key, share in one.items()), np.zeros(1)) for one in (real, fake)]
     within = sum((share / 2 * moments[key][1] for one in (real, fake) for key, share in one.items()), np.zeros(1))
@@ -178,13 +178,23 @@ def some_of(sources: Sources, key: Key) -> np.ndarray:
     return images[np.linspace(0, len(images) - 1, FEW).astype(int)]
 
 
-def forged_heads(folder: Path, sources: Sources, pairs: list[frozenset[Key]]) -> Heads:
-    """Return heads that learned from forged images and the photographs behind them, none of the pair's photographs."""
+def forged_rows(folder: Path, sources: Sources, tiles: Tiles, pairs: list[frozenset[Key]]) -> list[dict[str, Any]]:
+    """Return rows of heads that learned from forged images and the photographs behind them: energies, and without sharpness."""
     with (folder / "manifest.csv").open(encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     energies = dct_energies(np.stack([np.asarray(Image.open(folder / line["path"]).convert("RGB")) for line in rows]))
     keys = [(line["group"].split("/")[1], line["label"] == "fake") for line in rows]
-    moments, scale = moments_of({key: energies[[own == key for own in keys]] for key in sorted(set(keys))})
+    found = []
+    for name, projection in {"": np.eye(64), ", no level": without(0), ", no slope": without(1)}.items():
+        moments, scale = moments_of({key: energies[[own == key for own in keys]] @ projection for key in sorted(set(keys))})
+        heads = forged_heads(moments, scale, pairs)
+        scores = scores_of([each @ projection for each in tiles], heads, dict.fromkeys(pairs, RULE))
+        found.append(row(f"forge alone{name}", scores, sources))
+    return found
+
+
+def forged_heads(moments: Moments, scale: np.ndarray, pairs: list[frozenset[Key]]) -> Heads:
+    """Return the head of each pair, which saw nothing of the pair's photographs nor what was made of them."""
     found = {}
     for pair in pairs:
         names = {name for name, _ in moments if (name, False) not in pair}
@@ -201,7 +211,7 @@ def row(name: str, scores: Scores, sources: Sources) -> dict[str, Any]:
     return {"model": name, "mean_auc": float(np.mean(list(found.values()))), "min_auc": min(found.values()), **by_fake}
 
 
-def section_of(scores: Scores, sources: Sources, rule: str, auc: float) -> dict[str, Any]:
+def section_of(scores: Scores, sources: Sources, auc: float) -> dict[str, Any]:
     """Return the card's "tiles": calibrated on scores of sources that were left out, 30 images of each in each pair."""
     rows = [(pair, key, some_of(sources, key)) for pair in scores for key in sorted(pair)]
     logits = np.concatenate([scores[pair][at] for pair, _, at in rows])
@@ -215,9 +225,10 @@ def section_of(scores: Scores, sources: Sources, rule: str, auc: float) -> dict[
     worst = {fake: max(float(np.mean(found)) for key, found in errors.items() if key[1] == fake) for fake in (False, True)}
     n_pairs = len(scores)
     where = (f"{n_pairs} pairs of a source of fakes and one of photographs of hires_dev.tar, both left out of the training, "
-             f"{FEW} images of each")  # fmt: skip
+             f"{FEW} images of each; they recur in up to {len({key for pair in scores for key in pair if key[1]})} pairs, so that "
+             "intervals are too narrow")  # fmt: skip
     guarantee = (
-        f"On {where}, at most {100 * ALPHA:g} % of each class got a wrong verdict, on average over the sources; of single "
+        f"On {where.split(';')[0]}, at most {100 * ALPHA:g} % of each class got a wrong verdict, on average over the sources; of single "
         f"sources up to {100 * worst[False]:.0f} % of the photographs and {100 * worst[True]:.0f} % of the fakes did. No promise "
         "for another source."
     )
@@ -227,8 +238,8 @@ def section_of(scores: Scores, sources: Sources, rule: str, auc: float) -> dict[
     calibration = {"method": "temperature and bias (Platt 1999)", "temperature": 1 / slope, "bias": bias, "fitted_on": where}
     unsure = {"method": "class-conditional split conformal", "alpha": ALPHA, "low": low, "high": high, "guarantee": guarantee}
     return {
-        "side": SIDE, "most": MOST, "rule": rule, "model": TILES_MODEL,
-        "fitted_on": "all sources of hires_dev.tar, which weigh the same; the rule and what follows on sources left out",
+        "side": SIDE, "most": MOST, "rule": RULE, "model": TILES_MODEL,
+        "fitted_on": "all sources of hires_dev.tar, which weigh the same; calibration and what follows on sources left out",
         "calibration": calibration, "threshold": THRESHOLD, "unsure": unsure,
         "operating_points": {**operating_points(is_fake, p_fake), "measured_on": where},
         "scope": {"min_side": SIDE, "max_side": 20000, "stable_under": []}, "metrics": metrics,
