@@ -15,7 +15,7 @@ import numpy as np
 from fauxto.asking import Network
 from fauxto.bundled import find
 from fauxto.calibration import is_possible, log_odds, to_p_fake
-from fauxto.checkpoint import MODEL, models_of, read_card
+from fauxto.checkpoint import MODEL, TILES_MODEL, models_of, read_card
 from fauxto.errors import DetectorError, ImageError
 from fauxto.images import ImageLike, to_pixels
 from fauxto.judging import CERTAIN, judged
@@ -266,7 +266,8 @@ class Detector:
         return ask(self._session, images, outputs, where=self.folder / MODEL)
 
     def _ask_of_tiles(self, images: np.ndarray, *outputs: str) -> list[np.ndarray]:
-        return ask(self._tiles_session, images, outputs, where=self.folder / models_of(self.card)[-1])
+        *others, name = models_of(self.card)
+        return ask(self._tiles_session, images, outputs, where=self.folder / name) if others else self._ask(images, *outputs)
 
     @cached_property
     def _session(self) -> Any:
@@ -274,8 +275,7 @@ class Detector:
 
     @cached_property
     def _tiles_session(self) -> Any:
-        *own, name = models_of(self.card)
-        return open_session(self.folder, self.card, name=name, n_threads=self.n_threads) if own else self._session
+        return open_session(self.folder, self.card, name=TILES_MODEL, n_threads=self.n_threads)
 
     def _check_card(self) -> None:
         try:
@@ -292,9 +292,9 @@ class Detector:
             raise DetectorError(f"the card in {self.folder} lacks a value ({error!r}): export the detector again") from error
         if not is_sound:
             raise DetectorError(f"the card in {self.folder} holds an impossible value: export the detector again")
-        for name in models_of(self.card):
-            if not (self.folder / name).is_file():
-                raise DetectorError(f"{self.folder / name} is missing: train or copy the detector again")
+        for path in (self.folder / name for name in models_of(self.card)):
+            if not path.is_file():
+                raise DetectorError(f"{path} is missing: train or copy the detector again")
 
     def _has_sound_rules(self) -> bool:
         self.rule, self.scope, points_of(self.card)  # reading them is the check
