@@ -1,8 +1,8 @@
 """Put a finished run's detector into the package: ``python benchmarks/ship.py --run best-0 --name cifake``.
 
-``--tiles FOLDER`` adds what benchmarks/tile_model.py made. Of several --run it takes the one with the lowest validation loss. The card gains what the detector is for and not for, the
-generator of CIFAKE's fakes, which its folders don't name, and what results/best.json measured of this very run, with the command
-that did.
+``--tiles FOLDER`` adds what benchmarks/tile_model.py made for large images. Of several --run it takes the one with the lowest
+validation loss. The card gains what the detector is for and not for, the generator of CIFAKE's fakes, which its folders don't
+name, and what results/best.json measured of this very run, with the command that did.
 """
 
 from __future__ import annotations

@@ -38,8 +38,9 @@ NOTES = [
     "Each source of fakes with at least 30 images is left out together with each such source of photographs; the AUC is that of "
     "the two against one another. Sources of a class weigh the same in training.",
     "The ridge, 10 times the mean variance, is fixed: frozen_features.py had shown on these same pairs that more than 1 is "
-    "needed. The rule that makes one score of the tiles is chosen inside the training sources, each left out in turn. The shipped one is the mean all the same: the score of "
-    "the highest quarter of 64 tiles lies elsewhere than that of 4, and here are no images with more than 4 to calibrate on.",
+    "needed. The rule that makes one score of the tiles is chosen inside the training sources, each left out in turn. The "
+    "shipped one is the mean all the same: the score of the highest quarter of 64 tiles lies elsewhere than that of 4, and here "
+    "are no images with more than 4 to calibrate on.",
     "'no level' takes from the log energies of each tile their mean, 'no slope' also their fall with the frequency: what remains "
     "is no sharpness. 'shrunk' are the first row's heads on images of three quarters the size: all of them, the fakes "
     "alone, the photographs alone. What shrinking one side moves is what sharpness decides.",
@@ -223,12 +224,13 @@ def section_of(scores: Scores, sources: Sources, auc: float) -> dict[str, Any]:
     for (_, key, _), p in zip(rows, p_fake.reshape(-1, FEW), strict=True):
         errors.setdefault(key, []).append(float(((p < low) if key[1] else (p >= high)).mean()))
     worst = {fake: max(float(np.mean(found)) for key, found in errors.items() if key[1] == fake) for fake in (False, True)}
-    n_pairs = len(scores)
-    where = (f"{n_pairs} pairs of a source of fakes and one of photographs of hires_dev.tar, both left out of the training, "
-             f"{FEW} images of each; they recur in up to {len({key for pair in scores for key in pair if key[1]})} pairs, so that "
-             "intervals are too narrow")  # fmt: skip
+    where = (
+        f"{len(scores)} pairs of a source of fakes and one of photographs of hires_dev.tar, both left out of the training, {FEW} "
+        "images of each"
+    )
+    recur = f"{where}; images recur from pair to pair, so that the intervals are too narrow"
     guarantee = (
-        f"On {where.split(';')[0]}, at most {100 * ALPHA:g} % of each class got a wrong verdict, on average over the sources; of single "
+        f"On {where}, at most {100 * ALPHA:g} % of each class got a wrong verdict, on average over the sources; of single "
         f"sources up to {100 * worst[False]:.0f} % of the photographs and {100 * worst[True]:.0f} % of the fakes did. No promise "
         "for another source."
     )
@@ -241,7 +243,7 @@ def section_of(scores: Scores, sources: Sources, auc: float) -> dict[str, Any]:
         "side": SIDE, "most": MOST, "rule": RULE, "model": TILES_MODEL,
         "fitted_on": "all sources of hires_dev.tar, which weigh the same; calibration and what follows on sources left out",
         "calibration": calibration, "threshold": THRESHOLD, "unsure": unsure,
-        "operating_points": {**operating_points(is_fake, p_fake), "measured_on": where},
+        "operating_points": {**operating_points(is_fake, p_fake), "measured_on": recur},
         "scope": {"min_side": SIDE, "max_side": 20000, "stable_under": []}, "metrics": metrics,
     }  # fmt: skip
 

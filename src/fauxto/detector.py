@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import repeat
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -202,17 +202,10 @@ class Detector:
         return self._network.evidence(to_pixels(image))
 
     def tile_logits(self, image: np.ndarray, *, saved_as: str = "") -> np.ndarray:
-        """Return what the network says of each of an image's tiles: float32, shape (rows, columns).
+        """Return what the network says of each of an image's tiles, as ``Network.tile_logits``: float32, shape (rows, columns).
 
         Tiles are neither recoded nor mirrored, whatever the card says of small images: their pixels are the image's own, and
         that there are many of them does what the mirror image does.
-
-        Args:
-            image: uint8, shape (h, w, 3), of any size into which a tile fits.
-            saved_as: A perturbation through which each tile goes before, such as "jpeg-90"; "" for none.
-
-        Raises:
-            UsageError: The card has no tiles, or none fits into the image.
         """
         return self._network.tile_logits(image, saved_as=saved_as)
 
@@ -292,17 +285,15 @@ class Detector:
             raise DetectorError(f"the card in {self.folder} lacks a value ({error!r}): export the detector again") from error
         if not is_sound:
             raise DetectorError(f"the card in {self.folder} holds an impossible value: export the detector again")
-        for path in (self.folder / name for name in models_of(self.card)):
-            if not path.is_file():
-                raise DetectorError(f"{path} is missing: train or copy the detector again")
+        if missing := [name for name in models_of(self.card) if not (self.folder / name).is_file()]:
+            raise DetectorError(f"{self.folder / missing[0]} is missing: train or copy the detector again")
 
     def _has_sound_rules(self) -> bool:
         self.rule, self.scope, points_of(self.card)  # reading them is the check
         return is_possible(self.card["calibration"])
 
 
-@dataclass(frozen=True)
-class _Prepared:
+class _Prepared(NamedTuple):
     square: np.ndarray
     size: tuple[int, int]
     logit: float | None
