@@ -1,8 +1,8 @@
 """Put a finished run's detector into the package: ``python benchmarks/ship.py --run best-0 --name cifake``.
 
-Of several --run it takes the one with the lowest validation loss. The card gains what the detector is for and not for, the
-generator of CIFAKE's fakes, which its folders don't name, and what results/best.json measured of this very run, with the command
-that did.
+``--tiles FOLDER`` adds what benchmarks/tile_model.py made for large images. Of several --run it takes the one with the lowest
+validation loss. The card gains what the detector is for and not for, the generator of CIFAKE's fakes, which its folders don't
+name, and what results/best.json measured of this very run, with the command that did.
 """
 
 from __future__ import annotations
@@ -18,28 +18,45 @@ from typing import Any
 import record
 
 from fauxto.bundled import ASSETS
-from fauxto.checkpoint import LINES, MODEL, WEIGHTS, write_card
+from fauxto.checkpoint import LINES, MODEL, TILES_MODEL, WEIGHTS, write_card
 from fauxto.detector import Detector
 
 # What made CIFAKE's fakes (Bird and Lotfi 2024, arXiv 2303.14126).
 GENERATOR = "Stable Diffusion 1.4"
-INTENDED = (
-    "Images of 32x32 pixels such as CIFAKE's: photographs of CIFAR-10's ten kinds of objects against images that Stable "
-    "Diffusion 1.4 made of them, both saved as JPEG; also after JPEG, WebP, mild blur, noise and resizing.",
-    "Teaching, research on robustness and calibration, and trying fauxto out.",
-)
-NOT_FOR = (
-    "Images of any other generator: they pass for photographs about as often as photographs do.",
-    "Photographs from a camera or the web: larger than 64 pixels, their verdict is unsure; shrunk to thumbnails, a part of "
-    "the real ones is called fake (docs/detector.md).",
-    "Accusing anybody: a verdict is no proof.",
-)
+CIFAKE, GENERAL = "cifake", "general"
+INTENDED = {
+    CIFAKE: (
+        "Images of 32x32 pixels such as CIFAKE's: photographs of CIFAR-10's ten kinds of objects against images that Stable "
+        "Diffusion 1.4 made of them, both saved as JPEG; also after JPEG, WebP, mild blur, noise and resizing.",
+        "Teaching, research on robustness and calibration, and trying fauxto out.",
+    ),
+    GENERAL: (
+        "Images of 32x32 pixels: photographs such as CIFAR-10's against images of CIFAKE's or of other small generators.",
+        "Large images, over tiles of their own pixels: research only. Most verdicts are unsure.",
+    ),
+}
+_NO_PROOF = "Accusing anybody: a verdict is no proof."
+NOT_FOR = {
+    CIFAKE: (
+        "Images of any other generator: they pass for photographs about as often as photographs do.",
+        "Photographs from a camera or the web: larger than 64 pixels, their verdict is unsure; shrunk to thumbnails, a part of "
+        "the real ones is called fake (docs/detector.md).",
+        _NO_PROOF,
+    ),
+    GENERAL: (
+        "Deciding about large images: what answers there is mostly a measure of sharpness. Photographs that are sharp, sharpened "
+        "or shrunk look fake to it, and generated images that are soft, such as StyleGAN2's faces, look real (docs/check.md).",
+        "Images whose shorter side is under a tile's, and whose longer side is over 64 pixels: their verdict is unsure.",
+        _NO_PROOF,
+    ),
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--run", type=Path, action="append", required=True)
-    parser.add_argument("--name", required=True)
+    parser.add_argument("--name", required=True, choices=INTENDED)
+    parser.add_argument("--tiles", type=Path, help="folder of benchmarks/tile_model.py: what answers large images")
     arguments = parser.parse_args()
     run = min(arguments.run, key=best_validation_loss)
     detector = Detector.load(run)
@@ -47,7 +64,8 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name in (MODEL, WEIGHTS):
         shutil.copyfile(detector.folder / name, folder / name)
-    write_card(folder, shipped_card(detector.card, run.resolve().name, name=arguments.name))
+    card = shipped_card(detector.card, run.resolve().name, name=arguments.name)
+    write_card(folder, with_tiles(card, arguments.tiles, folder) if arguments.tiles else card)
     print(f"{folder.name}: {run.name}, {(folder / MODEL).stat().st_size / 1e6:.2f} MB")
 
 
@@ -66,10 +84,16 @@ def shipped_card(card: dict[str, Any], run: str, *, name: str) -> dict[str, Any]
         column: {score: value["value"] for score, value in scores.items() if isinstance(value, dict) and "value" in value}
         for column, scores in measured["clean"][run].items()
     }
-    about = {"intended_use": list(INTENDED), "not_for": list(NOT_FOR)}
+    about = {"intended_use": list(INTENDED[name]), "not_for": list(NOT_FOR[name])}
     metrics = {**card["metrics"], "measured_by": measured["command"], **numbers}
     trained_on = with_generator(card["trained_on"], card["trained_on"]["store"])
     return {**card, "name": name, **about, "trained_on": trained_on, "metrics": metrics}
+
+
+def with_tiles(card: dict[str, Any], tiles: Path, folder: Path) -> dict[str, Any]:
+    """Put the model for tiles into a detector's folder, and return the card with its section."""
+    shutil.copyfile(tiles / TILES_MODEL, folder / TILES_MODEL)
+    return {**card, "tiles": json.loads((tiles / "tiles.json").read_text(encoding="utf-8"))}
 
 
 def with_generator(about: Mapping[str, Any], store: str) -> dict[str, Any]:

@@ -23,6 +23,7 @@ class Network:
 
     Attributes:
         ask: Takes float32 (n, 3, h, w) and the names of outputs, "logit" or "evidence"; returns these.
+        ask_of_tiles: The same for tiles, of which another network may answer.
         spec: How pixels become its input.
         tiles: How large images are answered; None where all of them are shrunk.
         certain_logit: Further from 0 than this, the mirror image of a square is not asked about.
@@ -30,6 +31,7 @@ class Network:
     """
 
     ask: Callable[..., list[np.ndarray]]
+    ask_of_tiles: Callable[..., list[np.ndarray]]
     spec: PreprocessSpec
     tiles: TileRule | None
     certain_logit: float
@@ -83,7 +85,7 @@ class Network:
         flat = tiles.reshape(-1, *tiles.shape[2:])
         flat = perturbed(flat, saved_as) if saved_as else flat
         n = max(1, _TILED_AT_ONCE // self.tiles.side**2)
-        parts = [self.ask(normalised(flat[at : at + n], self.spec), "logit")[0] for at in range(0, len(flat), n)]
+        parts = [self.ask_of_tiles(normalised(flat[at : at + n], self.spec), "logit")[0] for at in range(0, len(flat), n)]
         return np.concatenate(parts).astype(np.float32).reshape(tiles.shape[:2])
 
     def over_tiles(self, image: np.ndarray, *, saved_as: str = "") -> np.float32:

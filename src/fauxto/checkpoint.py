@@ -14,6 +14,7 @@ from fauxto.runs import sha256_of, write_json, write_whole
 
 CARD = "card.json"
 MODEL = "model.onnx"
+TILES_MODEL = "tiles.onnx"  # where the card's "tiles" names it: what is asked about tiles
 WEIGHTS = "weights.safetensors"
 CARD_FORMAT = 1
 # How a detector comes from another: the key under which its card says so -> the option that does it.
@@ -63,7 +64,7 @@ def _plain(value: np.ndarray) -> np.ndarray:
 
 def write_card(folder: Path, card: Mapping[str, Any]) -> None:
     """Seal a detector folder: add format and checksums of the files that lie in it, write the card last."""
-    files = {name: sha256_of(folder / name) for name in (MODEL, WEIGHTS) if (folder / name).exists()}
+    files = {name: sha256_of(folder / name) for name in (MODEL, TILES_MODEL, WEIGHTS) if (folder / name).exists()}
     write_json(folder / CARD, {"format": CARD_FORMAT} | dict(card) | {"format": CARD_FORMAT, "sha256": files})
 
 
@@ -90,6 +91,16 @@ def read_card(folder: Path) -> dict[str, Any]:
         )
     _check_finite(card, path)
     return card
+
+
+def models_of(card: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the files of a detector's networks: that of small images first, then that of tiles where it is another.
+
+    Example:
+        >>> models_of({}), models_of({"tiles": {"model": "tiles.onnx"}})
+        (('model.onnx',), ('model.onnx', 'tiles.onnx'))
+    """
+    return (MODEL, TILES_MODEL) if card.get("tiles", {}).get("model") == TILES_MODEL else (MODEL,)
 
 
 def trainings(card: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import repeat
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fauxto.asking import Network
 from fauxto.bundled import find
 from fauxto.calibration import is_possible, log_odds, to_p_fake
-from fauxto.checkpoint import MODEL, read_card
+from fauxto.checkpoint import MODEL, TILES_MODEL, models_of, read_card
 from fauxto.errors import DetectorError, ImageError
 from fauxto.images import ImageLike, to_pixels
 from fauxto.judging import CERTAIN, judged
@@ -84,8 +84,8 @@ class Detector:
         other = replace(self, operating_point=name)
         for one in (other, other.over_tiles):
             VerdictRule.from_card(one.card, name)
-        if "_session" in self.__dict__:  # the model was read and verified before
-            other.__dict__["_session"] = self._session
+        for name in {"_session", "_tiles_session"} & set(self.__dict__):  # these models were read and verified before
+            other.__dict__[name] = self.__dict__[name]
         return other
 
     @cached_property
@@ -202,17 +202,10 @@ class Detector:
         return self._network.evidence(to_pixels(image))
 
     def tile_logits(self, image: np.ndarray, *, saved_as: str = "") -> np.ndarray:
-        """Return what the network says of each of an image's tiles: float32, shape (rows, columns).
+        """Return what the network says of each of an image's tiles, as ``Network.tile_logits``: float32, shape (rows, columns).
 
         Tiles are neither recoded nor mirrored, whatever the card says of small images: their pixels are the image's own, and
         that there are many of them does what the mirror image does.
-
-        Args:
-            image: uint8, shape (h, w, 3), of any size into which a tile fits.
-            saved_as: A perturbation through which each tile goes before, such as "jpeg-90"; "" for none.
-
-        Raises:
-            UsageError: The card has no tiles, or none fits into the image.
         """
         return self._network.tile_logits(image, saved_as=saved_as)
 
@@ -259,14 +252,23 @@ class Detector:
 
     @cached_property
     def _network(self) -> Network:
-        return Network(self._ask, self.spec, self.tiles, self.certain_logit, int(self.card.get("model", {}).get("at_once", 0)))
+        at_once = int(self.card.get("model", {}).get("at_once", 0))
+        return Network(self._ask, self._ask_of_tiles, self.spec, self.tiles, self.certain_logit, at_once)
 
     def _ask(self, images: np.ndarray, *outputs: str) -> list[np.ndarray]:
         return ask(self._session, images, outputs, where=self.folder / MODEL)
 
+    def _ask_of_tiles(self, images: np.ndarray, *outputs: str) -> list[np.ndarray]:
+        *others, name = models_of(self.card)
+        return ask(self._tiles_session, images, outputs, where=self.folder / name) if others else self._ask(images, *outputs)
+
     @cached_property
     def _session(self) -> Any:
         return open_session(self.folder, self.card, n_threads=self.n_threads)
+
+    @cached_property
+    def _tiles_session(self) -> Any:
+        return open_session(self.folder, self.card, name=TILES_MODEL, n_threads=self.n_threads)
 
     def _check_card(self) -> None:
         try:
@@ -283,16 +285,15 @@ class Detector:
             raise DetectorError(f"the card in {self.folder} lacks a value ({error!r}): export the detector again") from error
         if not is_sound:
             raise DetectorError(f"the card in {self.folder} holds an impossible value: export the detector again")
-        if not (self.folder / MODEL).is_file():
-            raise DetectorError(f"{self.folder / MODEL} is missing: train or copy the detector again")
+        if missing := [name for name in models_of(self.card) if not (self.folder / name).is_file()]:
+            raise DetectorError(f"{self.folder / missing[0]} is missing: train or copy the detector again")
 
     def _has_sound_rules(self) -> bool:
         self.rule, self.scope, points_of(self.card)  # reading them is the check
         return is_possible(self.card["calibration"])
 
 
-@dataclass(frozen=True)
-class _Prepared:
+class _Prepared(NamedTuple):
     square: np.ndarray
     size: tuple[int, int]
     logit: float | None

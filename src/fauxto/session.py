@@ -15,12 +15,13 @@ Item = TypeVar("Item")
 _N_AXES = {"logit": 1, "evidence": 3}
 
 
-def open_session(folder: Path, card: Mapping[str, Any], *, n_threads: int = 0) -> Any:
+def open_session(folder: Path, card: Mapping[str, Any], *, name: str = MODEL, n_threads: int = 0) -> Any:
     """Return an ``onnxruntime.InferenceSession`` that takes ``images`` and gives ``logit`` and ``evidence``.
 
     Args:
         folder: The detector's.
         card: The detector's.
+        name: The model's file.
         n_threads: How many cores one answer may use; 0 is all of them.
 
     Raises:
@@ -28,15 +29,15 @@ def open_session(folder: Path, card: Mapping[str, Any], *, n_threads: int = 0) -
     """
     import onnxruntime
 
-    path = verified(folder, card, MODEL)
+    path = verified(folder, card, name)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = n_threads
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        names = {output.name for output in session.get_outputs()}
+        outputs = {output.name for output in session.get_outputs()}
     except Exception as error:  # ONNX Runtime raises its own, undocumented classes
         raise DetectorError(f"{path} cannot be loaded ({error}): train or copy the detector again") from error
-    if not {"logit", "evidence"} <= names or [item.name for item in session.get_inputs()] != ["images"]:
+    if not {"logit", "evidence"} <= outputs or [item.name for item in session.get_inputs()] != ["images"]:
         raise DetectorError(f"{path} is not a fauxto model (images -> logit, evidence): export the detector again")
     return session
 

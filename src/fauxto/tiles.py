@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from fauxto.checkpoint import MODEL, TILES_MODEL
 from fauxto.errors import DetectorError, ScoreError
 from fauxto.metrics import roc_auc
 
@@ -50,11 +51,13 @@ class TileRule:
         side: Of a tile, in pixels; a multiple of 8.
         most: Tiles of an image at most.
         rule: How the tiles' logits become the image's: a key of ``RULES``.
+        model: The file of the network that is asked about tiles: the detector's own, or "tiles.onnx" beside it.
     """
 
     side: int = SIDE
     most: int = MOST
     rule: str = "mean"
+    model: str = MODEL
 
     @staticmethod
     def from_card(values: Mapping[str, Any]) -> TileRule:
@@ -68,12 +71,17 @@ class TileRule:
 
         Example:
             >>> TileRule.from_card({"side": 96, "most": 64, "rule": "mean", "fitted_on": "..."})
-            TileRule(side=96, most=64, rule='mean')
+            TileRule(side=96, most=64, rule='mean', model='model.onnx')
         """
         try:
             side, most, rule = values["side"], values["most"], values["rule"]
         except (KeyError, TypeError) as error:
             raise DetectorError(f"the card's tiles lack a value ({error!r}): export the detector again") from error
+        model = values.get("model", MODEL)
+        if model not in (MODEL, TILES_MODEL):
+            raise DetectorError(
+                f"the card's tiles name the model {model!r}, not {MODEL} or {TILES_MODEL}: export the detector again"
+            )
         is_whole = type(side) is int and type(most) is int
         if not (
             is_whole and MIN_SIDE <= side <= MAX_SIDE and not side % ALIGN and 1 <= most <= MAX_TILES
@@ -84,7 +92,7 @@ class TileRule:
                 f"to {MAX_SIDE} that is a multiple of {ALIGN}, 1 to {MAX_TILES} tiles of at most {MAX_PIXELS:,} pixels together, "
                 f"and one of {', '.join(RULES)}: export the detector again"
             )
-        return TileRule(side, most, rule)
+        return TileRule(side, most, rule, model)
 
     def lattice(self, height: int, width: int) -> tuple[int, int]:
         """Return rows and columns of tiles for an image of at least ``side`` pixels a side.

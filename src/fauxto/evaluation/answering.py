@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from fauxto.checkpoint import MODEL, verified
+from fauxto.checkpoint import MODEL, models_of, verified
 from fauxto.detector import Detector
 from fauxto.errors import FauxtoError, UsageError
 from fauxto.evaluation.sets import Images, Loose, Stored, by_own_rules
@@ -100,7 +100,8 @@ def answers(
         raise UsageError(f"need at least 1 process that answers, got {n_workers}: leave it out or give another number")
     for name in filter(None, names):
         steps(name)  # refuses what is impossible
-    verified(detector.folder, detector.card, MODEL)
+    for name in models_of(detector.card):
+        verified(detector.folder, detector.card, name)
     found, known = dict[str, _Part](), dict[str, np.ndarray | None]()
     places = {name: _places(detector, images.key, name, seed) for name in names}
     for name, (of_logits, of_kinds) in places.items():
@@ -218,7 +219,8 @@ def _places(detector: Detector, images: str, name: str, seed: int) -> tuple[Path
     said: list[Any] = [code, versions, card["sha256"][MODEL], detector.spec.to_dict(), asked_twice, images, name, seed, *anew]
     decided = [detector.temperature, card.get("threshold"), card.get("unsure"), card["scope"], detector.operating_point]
     if detector.tiles:
-        said, decided = [*said, asdict(detector.tiles)], [*decided, card["tiles"]]
+        of_tiles = card["sha256"][detector.tiles.model]
+        said, decided = [*said, asdict(detector.tiles), of_tiles], [*decided, card["tiles"]]
     keys = (hashlib.sha256(json.dumps(each, sort_keys=True).encode()).hexdigest() for each in (said, said + decided))
     of_logits, of_kinds = (cache_folder() / "answers" / f"{key}.npy" for key in keys)
     return of_logits, of_kinds

@@ -44,7 +44,7 @@ def is_on_grid(images: torch.Tensor) -> torch.Tensor:
         [True, True]
     """
     with torch.autocast(images.device.type, enabled=False):
-        coefficients = _block_dct(images.float())
+        coefficients = block_dct(images.float())
         steps = torch.tensor(STEPS, dtype=torch.float32, device=images.device)
         multiples = torch.round(coefficients / steps)
         is_used = (multiples != 0).flatten(1).float()
@@ -52,7 +52,7 @@ def is_on_grid(images: torch.Tensor) -> torch.Tensor:
         return (is_off * is_used).sum(1) < MAX_SHARE_OFF * is_used.sum(1).clamp(min=1)
 
 
-def _block_dct(images: torch.Tensor) -> torch.Tensor:
+def block_dct(images: torch.Tensor) -> torch.Tensor:
     """Return the orthonormal DCT-II of each whole block's luminance, in levels of 255: shape (n, blocks, 8, 8)."""
     weights = torch.tensor((0.299, 0.587, 0.114), device=images.device).view(1, 3, 1, 1)
     luminance = 127.5 * (images * weights).sum(1) - 0.5  # 0 is level 128

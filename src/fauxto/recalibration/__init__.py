@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from fauxto.calibration import MAX_BIAS, POINTS, log_odds, needed_per_class, operating_points, to_p_fake, unsure_band
-from fauxto.checkpoint import MODEL, WEIGHTS, write_card
+from fauxto.checkpoint import WEIGHTS, models_of, write_card
 from fauxto.detector import Detector
 from fauxto.errors import ScoreError
 from fauxto.metrics import Interval, confusion, wilson
@@ -137,7 +137,7 @@ def _recalibrated(detector: Detector, sample: Sample | None, prevalence: float |
 
 
 def write_detector(detector: Detector, card: Mapping[str, Any], folder: Path) -> None:
-    """Write a detector folder with another card: the same model and weights, new checksums of them.
+    """Write a detector folder with another card: the same models and weights, new checksums of them.
 
     Raises:
         UsageError: The folder exists.
@@ -147,7 +147,8 @@ def write_detector(detector: Detector, card: Mapping[str, Any], folder: Path) ->
     from fauxto.checkpoint import verified
 
     with whole_folder(folder) as private:
-        shutil.copyfile(verified(detector.folder, detector.card, MODEL), private / MODEL)
+        for name in models_of(detector.card):
+            shutil.copyfile(verified(detector.folder, detector.card, name), private / name)
         if (detector.folder / WEIGHTS).exists():
             shutil.copyfile(verified(detector.folder, detector.card, WEIGHTS), private / WEIGHTS)
         write_card(private, card)
