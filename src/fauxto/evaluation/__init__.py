@@ -90,9 +90,9 @@ def evaluate(
 def columns_for(card: Mapping[str, Any], store: Store) -> dict[str, Positions]:
     """Return the images of a store on which a detector may be measured.
 
-    The data it was trained on are split again exactly as in training, and their test part is taken. Other data, and those
-    that joined the training beside its main data, give their own test part, or all their images where they have none. A test part always comes with a second column: without the images
-    whose pixels also occur in the data's training part.
+    The data it was trained on are split again exactly as in training, and their test part is taken. Other data, and those that
+    joined the training beside its main data, give their own test part, or all their images where they have none. A test part
+    always comes with a second column: without the images whose pixels also occur in the data's training part.
 
     Raises:
         DataError: The split cannot be made, or is not the one of the training.
