@@ -44,8 +44,10 @@ class Joined:
         found, start = [], 0
         for member, told in zip(self.members, self.parts.values(), strict=True):
             at = (start, start + len(member))
-            cut = [_within(part, *at) for part in (split.train, split.validation, split.test, split.test_unseen)]
-            found.append(Share(member, Split(*cut, n_left_out=split.n_left_out), told))
+            train, validation, test, unseen = (
+                _within(part, *at) for part in (split.train, split.validation, split.test, split.test_unseen)
+            )
+            found.append(Share(member, Split(train, validation, test, unseen, split.n_left_out), told))
             start += len(member)
         return found
 
