@@ -70,12 +70,17 @@ def divided_reals(cifake: Store, file: Path) -> tuple[np.ndarray, tuple[np.ndarr
     return images[measures], (images[~measures], paths[~measures])
 
 
-def formerly_jpeg(archive: Path) -> set[str]:
-    """Return the generators whose lossless images had been JPEG before, as the archive's manifest notes."""
+def manifest_of(archive: Path) -> list[dict[str, str]]:
+    """Return the lines of an archive's manifest."""
     _, manifest = list_archive(archive, "tar")
     if manifest is None:
         raise SystemExit(f"{archive} holds no manifest.csv: give generators32.tar")
-    return {row["generator"] for row in csv.DictReader(io.StringIO(manifest[1])) if "already JPEG" in row["note"]}
+    return list(csv.DictReader(io.StringIO(manifest[1])))
+
+
+def formerly_jpeg(archive: Path) -> set[str]:
+    """Return the generators whose lossless images had been JPEG before, as the archive's manifest notes."""
+    return {row["generator"] for row in manifest_of(archive) if "already JPEG" in row["note"]}
 
 
 class Material:

@@ -9,9 +9,8 @@ alone and writes no results, so that folds may share out the cores; finished fol
 from __future__ import annotations
 
 import argparse
-import csv
 import dataclasses
-import io
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ import numpy as np
 import record
 
 from fauxto.config import preset
-from fauxto.data.archives import list_archive
 from fauxto.data.store import Store, load_data
 from fauxto.detector import Detector
 from fauxto.training import train
@@ -57,10 +55,7 @@ def parsed() -> argparse.Namespace:
 
 def sources_of(archive: Path) -> dict[str, str]:
     """Return the source repository of each generator, as the archive's manifest names it."""
-    _, manifest = list_archive(archive, "tar")
-    if manifest is None:
-        raise SystemExit(f"{archive} holds no manifest.csv: give generators32.tar")
-    return {row["generator"]: row["source"] for row in csv.DictReader(io.StringIO(manifest[1])) if row["label"] == "fake"}
+    return {row["generator"]: row["source"] for row in generalisation.manifest_of(archive) if row["label"] == "fake"}
 
 
 def without(store: Store, generators: list[str]) -> Store:
@@ -71,7 +66,8 @@ def without(store: Store, generators: list[str]) -> Store:
         for field in dataclasses.fields(store)
         if isinstance(getattr(store, field.name), np.ndarray) and field.name != "_pixels"
     }
-    return dataclasses.replace(store, folder=Path(f"{store.folder.name}-without-{len(generators)}-{kept.sum()}"), **columns)
+    key = hashlib.sha256(f"{store.folder.name} without {sorted(generators)}".encode()).hexdigest()
+    return dataclasses.replace(store, folder=Path(key), **columns)
 
 
 def folder_name(source: str) -> str:

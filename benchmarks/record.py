@@ -18,10 +18,11 @@ import numpy as np
 
 from fauxto.checkpoint import WEIGHTS, load_tensors
 from fauxto.config import TrainConfig, from_mapping
-from fauxto.data.splits import Split, fingerprint, make_split
+from fauxto.data.splits import Split, make_split
 from fauxto.data.store import Store
 from fauxto.detector import Detector
 from fauxto.evaluation import TEST, columns_for
+from fauxto.evaluation.seen import training_on, was_guest
 from fauxto.metrics import Interval, all_metrics, ece_interval
 from fauxto.runs import environment_record, write_json, write_text
 
@@ -109,8 +110,8 @@ def official_columns(detectors: Mapping[str, Detector], store: Store) -> dict[st
 
 def split_of(detector: Detector, store: Store) -> Split | None:
     """Return how the store was split when the detector was trained on it; None if it was trained on other data."""
-    about = detector.card["trained_on"]
-    if about["store"] != store.folder.name and about.get("pixels") != fingerprint(store, np.arange(len(store))):
+    about = training_on(detector.card, store)
+    if about is None or was_guest(about):
         return None
     return make_split(store, from_mapping(TrainConfig, about["config"]))
 

@@ -19,6 +19,9 @@ import record
 
 from fauxto.bundled import ASSETS
 from fauxto.checkpoint import LINES, MODEL, TILES_MODEL, WEIGHTS, write_card
+from fauxto.config import TrainConfig, from_mapping
+from fauxto.data.joined import joined
+from fauxto.data.store import Store
 from fauxto.detector import Detector
 
 # What made CIFAKE's fakes (Bird and Lotfi 2024, arXiv 2303.14126).
@@ -94,6 +97,21 @@ def with_tiles(card: dict[str, Any], tiles: Path, folder: Path) -> dict[str, Any
     """Put the model for tiles into a detector's folder, and return the card with its section."""
     shutil.copyfile(tiles / TILES_MODEL, folder / TILES_MODEL)
     return {**card, "tiles": json.loads((tiles / "tiles.json").read_text(encoding="utf-8"))}
+
+
+def with_parts(about: Mapping[str, Any], main: Store, guests: Mapping[str, Store]) -> dict[str, Any]:
+    """Return what an older card says of a training with guests, with what newer ones say of each data set.
+
+    Args:
+        about: The card's "trained_on", whose "parts" are the bare keys.
+        main: The data set that kept its own test part.
+        guests: The others, by name and in the order of then; their images' order and parts must be those of then too.
+    """
+    data = joined(main, guests, from_mapping(TrainConfig, about["config"]))
+    if data.store.folder.name != about["store"]:
+        raise SystemExit("these data, joined, are not those that the detector was trained on: give those, in the same order")
+    parts = {name: dict(part) for name, part in data.parts.items()}
+    return {**about, "parts": {**parts, "": parts[""] | {"note": about.get("note", "")}}}
 
 
 def with_generator(about: Mapping[str, Any], store: str) -> dict[str, Any]:

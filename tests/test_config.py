@@ -24,6 +24,7 @@ class Small:
     words: tuple[str, ...] = ("a",)
     rates: tuple[float, ...] = (0.1,)
     name: str = ""
+    none: tuple[str, ...] = ()
     is_on: bool = False
     share: float = bounded(0.5, low=0, high=1)
 
@@ -169,6 +170,7 @@ def test_lists_are_checked_item_by_item():
     for empty_or_none in ([], "x", 3):
         with pytest.raises(ConfigError, match="words must be a list of a text"):
             from_mapping(Small, {"words": empty_or_none})
+    assert from_mapping(Small, {"none": []}).none == (), "what is empty by itself may be empty"
 
 
 def test_true_and_false_are_not_numbers_nor_the_other_way_round():
@@ -182,7 +184,8 @@ def test_true_and_false_are_not_numbers_nor_the_other_way_round():
 def test_the_documents_table_names_every_key_with_its_default():
     text = (Path(__file__).parents[1] / "docs" / "train.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(\w+)` \| `([^`]+)` \|", text, re.MULTILINE)
-    assert {key: tomllib.loads(f"x = {value}")["x"] for key, value in rows} == to_dict(TrainConfig())
+    assert from_mapping(TrainConfig, {key: tomllib.loads(f"x = {value}")["x"] for key, value in rows}) == TrainConfig()
+    assert {key for key, _ in rows} == set(FIELDS)
 
 
 # ---------------------------------------------------------------- TOML

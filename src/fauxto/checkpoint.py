@@ -104,7 +104,9 @@ def models_of(card: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def trainings(card: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Yield what a card says of its training, then of that of the detectors it took over from, and so on.
+    """Yield what a card says of its training, of each data set in it, then of the detectors it took over from, and so on.
+
+    Of a data set beside others (``data.joined``) an old card gives the key alone, which says nothing of how it was divided.
 
     Example:
         >>> [about["store"] for about in trainings({"trained_on": {"store": "b", "begun_from": {"trained_on": {"store": "a"}}}})]
@@ -113,6 +115,8 @@ def trainings(card: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     about = card.get("trained_on")
     if isinstance(about, Mapping):
         yield about
+        parts = about.get("parts")
+        yield from (part for part in (parts.values() if isinstance(parts, Mapping) else ()) if isinstance(part, Mapping))
         for before in map(about.get, LINES):
             yield from trainings(before if isinstance(before, Mapping) else {})
 

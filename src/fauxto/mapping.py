@@ -119,7 +119,11 @@ def checked_values(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
     for key in values:
         if key not in fields:
             raise ConfigError(f"unknown key {key!r}{nearest(key, fields)}")
-    return {key: _checked(key, value, hints[key], fields[key].metadata) for key, value in values.items()}
+    checked = {key: _checked(key, value, hints[key], fields[key].metadata) for key, value in values.items()}
+    for key, value in checked.items():
+        if value == () and fields[key].default != ():  # where one of its items is always needed
+            raise ConfigError(f"{key} must be a list of {_type_name(typing.get_args(hints[key])[0])}, got {values[key]!r}")
+    return checked
 
 
 def _checked(key: str, value: Any, hint: Any, limits: Mapping[str, Any]) -> Any:

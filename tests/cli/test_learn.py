@@ -42,7 +42,7 @@ def test_the_defaults_are_the_notebook(run: Run, train: mock.Mock, image_folder:
     assert (code, out, err) == (0, "some/detector\n", "")
     store, config, folder = train.call_args.args
     assert (len(store), config, folder) == (88, TrainConfig(), tmp_path / "run")
-    assert train.call_args.kwargs == {"init": None, "teacher": None, "resume": False, "name": "", "note": ""}
+    assert train.call_args.kwargs == {"init": None, "teacher": None, "guests": {}, "resume": False, "name": "", "note": ""}
 
 
 def test_set_goes_before_options_before_the_file_before_the_preset(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from fauxto.config import TrainConfig
+from fauxto.config import TrainConfig, from_mapping
 from fauxto.data.joined import family_of, joined
-from fauxto.data.splits import make_split
+from fauxto.data.splits import fingerprint, make_split
 from fauxto.data.store import load_data
 from fauxto.errors import ConfigError
 
@@ -139,7 +141,37 @@ def test_the_key_tells_what_is_joined_and_how_it_is_split(main, forged):
     }
     assert len(keys) == 3
     assert joined(main, {"forge": forged}, CONFIG).store.folder.name in keys
-    assert joined(main, {"forge": forged}, CONFIG).parts == {"": main.folder.name, "forge": forged.folder.name}
+
+
+def test_the_card_says_of_each_data_set_what_it_needs_to_be_known_again(main, forged):
+    parts = joined(main, {"forge": forged}, CONFIG).parts
+    split = make_split(main, from_mapping(TrainConfig, parts[""]["config"]))
+    assert parts[""]["test_part"] == fingerprint(main, split.test)
+    assert split.train.tolist() == make_split(main, CONFIG).train.tolist()
+    assert [part["store"] for part in parts.values()] == [main.folder.name, forged.folder.name]
+    assert parts["forge"]["pixels"] == fingerprint(forged, np.arange(len(forged)))
+    otherwise = joined(main, {"forge": forged}, replace(CONFIG, left_out=("gan",))).parts
+    assert otherwise["forge"]["divided"] != parts["forge"]["divided"]
+    assert joined(main, {"forge": forged}, replace(CONFIG, seed=0, main_share=0.1)).parts == parts
+
+
+def test_a_part_of_the_main_data_is_drawn_from_all_that_is_joined_and_its_own_validation_stays(main, forged):
+    half = joined(main, {"forge": forged}, replace(CONFIG, subset=0.5))
+    split = make_split(main, from_mapping(TrainConfig, half.parts[""]["config"]))
+    own = half.shares(make_split(half.store, replace(CONFIG, subset=0.5)))[0].split
+    assert own.validation.tolist() == split.validation.tolist()
+    assert set(own.train.tolist()) < set(split.train.tolist())
+
+
+def test_the_shares_of_a_split_are_positions_in_each_data_set(main, forged):
+    data = joined(main, {"forge": forged}, CONFIG)
+    split = make_split(data.store, CONFIG)
+    own, of_guest = data.shares(split)
+    assert (own.store, of_guest.store) == (main, forged)
+    assert own.split.test.tolist() == split.test.tolist()
+    assert of_guest.split.test.tolist() == []
+    assert (of_guest.split.train + len(main)).tolist() == split.train[split.train >= len(main)].tolist()
+    assert len(own.split.validation) + len(of_guest.split.validation) == len(split.validation)
 
 
 def test_guests_without_a_picture_of_the_main_data_hold_some_of_their_own_back(main, tmp_path):

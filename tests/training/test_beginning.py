@@ -12,6 +12,7 @@ import torch
 
 from fauxto.checkpoint import WEIGHTS, load_tensors, read_card, write_card
 from fauxto.config import preset
+from fauxto.data.joined import Share
 from fauxto.data.splits import make_split
 from fauxto.detector import Detector
 from fauxto.errors import DetectorError, UsageError
@@ -70,7 +71,7 @@ def test_of_other_data_nothing_is_said(reference, store, tmp_path, monkeypatch):
     other = dataclasses.replace(store, folder=tmp_path / "elsewhere")
     monkeypatch.setattr("fauxto.training.beginning.fingerprint", lambda *_: "others")
     split = make_split(store, dataclasses.replace(CONFIG, seed=1))
-    about = ancestor(reference, other, split)
+    about = ancestor(reference, Share(other, split, {}))
     assert about is not None
     assert about["trained_on"]["best_epoch"] in (1, 2)
 
@@ -110,21 +111,21 @@ def test_a_changed_split_and_a_card_that_does_not_say_it_are_refused(reference, 
         card["trained_on"] = about | change
         write_card(folder, {key: value for key, value in card.items() if key not in ("format", "sha256")})
         with pytest.raises(error, match=said):
-            ancestor(folder, store, make_split(store, CONFIG))
+            ancestor(folder, Share(store, make_split(store, CONFIG), {}))
     (folder / WEIGHTS).unlink()
     with pytest.raises(DetectorError):
-        ancestor(folder, store, make_split(store, CONFIG))
+        ancestor(folder, Share(store, make_split(store, CONFIG), {}))
 
 
 def test_detectors_of_one_network_that_answer_otherwise_are_told_apart(store, tmp_path):
     cifake, split = Detector.load("cifake"), make_split(store, CONFIG)
     for share in (0.1, 0.2):
         write_detector(cifake, recalibrate(cifake, None, prevalence=share).card, tmp_path / str(share))
-    first, second = (ancestor(tmp_path / str(share), store, split) for share in (0.1, 0.2))
+    first, second = (ancestor(tmp_path / str(share), Share(store, split, {})) for share in (0.1, 0.2))
     assert first["name"] == second["name"]
     assert first["weights"] == second["weights"]
     assert first != second
-    assert "calibration" not in ancestor("cifake", store, split)
+    assert "calibration" not in ancestor("cifake", Share(store, split, {}))
 
 
 def test_a_network_without_routes_goes_on_with_them(store, tmp_path):

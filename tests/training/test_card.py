@@ -39,7 +39,7 @@ def loop_of(n_train: int, n_validation: int, *, size: int = 16, **changes: objec
     train, validation, test = np.split(everything, [n_train, n_train + n_validation])
     return SimpleNamespace(
         store=store_of(len(everything)), split=splits.Split(train, validation, test, test, 0), spec=PreprocessSpec(size=size),
-        config=preset("notebook", **changes), ancestors={}, fabric=SimpleNamespace(device=torch.device("cpu")),
+        config=preset("notebook", **changes), ancestors={}, parts={}, fabric=SimpleNamespace(device=torch.device("cpu")),
     )  # fmt: skip
 
 
@@ -93,11 +93,11 @@ def test_neither_statistics_nor_anything_else_looks_at_test_images(monkeypatch: 
 def test_large_parts_are_sampled_by_the_seed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cards, "N_SAMPLED", 7)
     positions = np.arange(100, 200)
-    drawn = cards._sampled(positions, 0, size=32)
+    drawn = cards.sampled(positions, 0, size=32)
     assert (len(drawn), len(set(drawn.tolist()))) == (7, 7)
     assert set(drawn.tolist()) <= set(positions.tolist())
-    assert cards._sampled(positions, 0, size=32).tolist() == drawn.tolist() != cards._sampled(positions, 1, size=32).tolist()
-    assert cards._sampled(positions[:7], 0, size=32).tolist() == positions[:7].tolist()
+    assert cards.sampled(positions, 0, size=32).tolist() == drawn.tolist() != cards.sampled(positions, 1, size=32).tolist()
+    assert cards.sampled(positions[:7], 0, size=32).tolist() == positions[:7].tolist()
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,12 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fauxto.config import TrainConfig
-from fauxto.data.splits import clusters, draw, make_split
+from fauxto.data.splits import Split, clusters, draw, fingerprint, make_split
 from fauxto.data.store import Store
 from fauxto.errors import ConfigError
 
@@ -27,12 +28,36 @@ class Joined:
         store: In memory; its column ``split`` says what each image is there for, so that it is trained with split "official".
         weight: float64, (n,): how often a batch wants each image, so that its halves are photographs and fakes and that
             data sets, families in them and generators in these get their share however many images they have.
-        parts: Content key of each data set, by its name; the main one's is "".
+        parts: What a card says of each data set, by its name; the main one's is "". All have the content key "store" and the
+            fingerprint "pixels"; the main one "test_part" and the "config" that splits it, a guest "divided", a digest that
+            tells one division from another.
+        members: The data sets as they were given.
     """
 
     store: Store
     weight: np.ndarray
-    parts: Mapping[str, str]
+    parts: Mapping[str, Mapping[str, Any]]
+    members: tuple[Store, ...]
+
+    def shares(self, split: Split) -> list[Share]:
+        """Return what each data set has in a split of all together."""
+        found, start = [], 0
+        for member, told in zip(self.members, self.parts.values(), strict=True):
+            at = (start, start + len(member))
+            train, validation, test, unseen = (
+                _within(part, *at) for part in (split.train, split.validation, split.test, split.test_unseen)
+            )
+            found.append(Share(member, Split(train, validation, test, unseen, split.n_left_out), told))
+            start += len(member)
+        return found
+
+
+class Share(NamedTuple):
+    """A data set of a run: the images, how they are divided, and what the card will say of it among others."""
+
+    store: Store
+    split: Split
+    told: Mapping[str, Any]
 
 
 def family_of(generator: str) -> str:
@@ -72,8 +97,31 @@ def joined(main: Store, guests: Mapping[str, Store], config: TrainConfig) -> Joi
         stores.append(replace(guest, path=paths, split=_parts_of_guest(guest, side, config)))
     names = np.repeat(["", *guests], [len(store) for store in stores])
     store = _together(stores)
-    keys = {name: some.folder.name for name, some in zip(["", *guests], stores, strict=True)}
-    return Joined(store, _weights(store, names, config), keys)
+    parts = {"": _main_part(main, own, config)} | {
+        name: {"store": some.folder.name, "pixels": _pixels(some), "divided": _digest(some.split.tolist())}
+        for name, some in zip(guests, stores[1:], strict=True)
+    }
+    return Joined(store, _weights(store, names, config), parts, (main, *guests.values()))
+
+
+def _main_part(main: Store, own: np.ndarray, config: TrainConfig) -> dict[str, Any]:
+    """Say of the main data what a training on them alone says; its split needs no other keys."""
+    decides = {key: getattr(config, key) for key in ("split", "validation_share", "test_share")} | {"split_seed": config.drawn_by}
+    test_part = fingerprint(main, np.flatnonzero(own == "test"))
+    return {"store": main.folder.name, "pixels": _pixels(main), "test_part": test_part, "config": decides}
+
+
+def _pixels(store: Store) -> str:
+    return fingerprint(store, np.arange(len(store)))
+
+
+def _digest(about: object) -> str:
+    return hashlib.sha256(str(about).encode()).hexdigest()
+
+
+def _within(positions: np.ndarray, start: int, stop: int) -> np.ndarray:
+    found: np.ndarray = positions[(positions >= start) & (positions < stop)] - start
+    return found
 
 
 def _parts_of_main(store: Store, config: TrainConfig) -> np.ndarray:
@@ -147,7 +195,6 @@ def _together(stores: list[Store]) -> Store:
     starts = np.cumsum([0, *(len(store._pixels) for store in stores[:-1])])
     offset = np.concatenate([store._offset + start for store, start in zip(stores, starts, strict=True)])
     pixels = np.concatenate([store._pixels for store in stores])
-    about = f"{VERSION} {[store.folder.name for store in stores]} {columns['split'].tolist()}"
-    key = hashlib.sha256(about.encode()).hexdigest()
+    key = _digest(f"{VERSION} {[store.folder.name for store in stores]} {columns['split'].tolist()}")
     broken = tuple(item for store in stores for item in store.broken)
     return Store(Path(key), **columns, broken=broken, _offset=offset, _pixels=pixels)

@@ -12,7 +12,7 @@ from fauxto.config import TrainConfig, from_mapping
 from fauxto.data.splits import Positions, Split, fingerprint, make_split
 from fauxto.data.store import Store
 from fauxto.errors import DataError, ImageError, ScoreError
-from fauxto.evaluation.seen import may_be_seen, training_on
+from fauxto.evaluation.seen import may_be_seen, training_on, was_guest
 from fauxto.evaluation.sets import Stored, fitting, mixed_rules
 from fauxto.metrics import all_metrics, confusion_intervals, reliability_bins, wilson
 from fauxto.report import Column, GeneratorRow, ImageScores, Mistake, Report, count_verdicts, measure_points
@@ -90,15 +90,15 @@ def evaluate(
 def columns_for(card: Mapping[str, Any], store: Store) -> dict[str, Positions]:
     """Return the images of a store on which a detector may be measured.
 
-    The data it was trained on are split again exactly as in training, and their test part is taken. Other data give their own
-    test part, or all their images where they have none. A test part always comes with a second column: without the images
-    whose pixels also occur in the data's training part.
+    The data it was trained on are split again exactly as in training, and their test part is taken. Other data, and those that
+    joined the training beside its main data, give their own test part, or all their images where they have none. A test part
+    always comes with a second column: without the images whose pixels also occur in the data's training part.
 
     Raises:
         DataError: The split cannot be made, or is not the one of the training.
     """
     trained_on = training_on(card, store)
-    if trained_on is None:
+    if trained_on is None or was_guest(trained_on):
         return _columns_of_other_data(store)
     split = make_split(store, from_mapping(TrainConfig, trained_on["config"]))
     _check_same_test(store, split, trained_on)

@@ -152,11 +152,9 @@ class GeneralNet(nn.Module):
         """
         parts = torch.split(photographs, 256)
         route, known = (torch.cat([of(part) for part in parts]) for of in (is_on_grid, self.known))
+        check_enough(route)
         for at, network in ((0, self.on_grid), (1, self.off_grid)):
             chosen = route == (at == 0)
-            if int(chosen.sum()) < NEEDED:
-                kind = ("saved as JPEG of quality 75", "saved otherwise")[at]
-                raise DataError(f"{int(chosen.sum())} validation photographs are {kind}, {NEEDED} are needed: give more of them")
             logits = torch.cat([network(part) for part in torch.split(photographs[chosen], 256)])
             self._set_level("", at, logits)
         self._set_level("known_", 1, known[~route] / self.get_buffer("temperature"))
@@ -184,13 +182,27 @@ def _middle_and_high(logits: torch.Tensor) -> tuple[float, float]:
     return median, high
 
 
+def check_enough(route: torch.Tensor) -> None:
+    """Refuse to go on with too few photographs of either kind.
+
+    Args:
+        route: Bool, (n,): which photographs are on the codec's grid.
+
+    Raises:
+        DataError: There are too few.
+    """
+    for kind, n in (("as JPEG of quality 75", int(route.sum())), ("otherwise", int((~route).sum()))):
+        if n < NEEDED:
+            raise DataError(f"{n} validation photographs are saved {kind}, {NEEDED} are needed: give more of them")
+
+
 def _asked(network: PairNet | TraceNet, images: torch.Tensor) -> torch.Tensor:
     """Return the map for a part of a training batch, which may be small: one image alone has no statistics."""
     if len(images) > 1:
         return network.evidence(images)
     height, width = (-(-side // POOL) for side in images.shape[2:])
-    if not len(images):
-        return images.new_zeros(0, height, width)
+    if not len(images):  # the weights must still be part of the answer, or several processes would wait for them
+        return images.new_zeros(0, height, width) + 0 * sum(weight.sum() for weight in network.parameters())
     network.eval()
     found = network.evidence(images)
     network.train()

@@ -16,12 +16,13 @@ except ImportError as error:
     raise missing_extra("train", error.name or "torch") from error
 
 from fauxto.config import TrainConfig
-from fauxto.data.joined import joined
+from fauxto.data.joined import Share, joined
 from fauxto.data.loaders import n_steps
 from fauxto.data.splits import Split, make_split
 from fauxto.data.store import Store
 from fauxto.models import factory
-from fauxto.models.general import GeneralNet
+from fauxto.models.general import GeneralNet, check_enough
+from fauxto.models.routing import is_on_grid
 from fauxto.training.beginning import ancestor, first_network
 from fauxto.training.finish import validation_photographs, write_detector
 from fauxto.training.folder import open_run
@@ -82,9 +83,10 @@ def train(
         return train_head(store, config, folder, resume=resume, shown=shown, name=name, note=note)
     data = joined(store, guests, config) if guests else None
     if data is not None:
-        store, config = data.store, replace(config, split="official")
-    split = make_split(store, config)
-    found = {"begun_from": ancestor(init, store, split), "taught_by": ancestor(teacher, store, split)}
+        store = data.store
+    split = make_split(store, replace(config, split="official") if data else config)  # the guests' parts follow the main data's
+    shares = data.shares(split) if data else [Share(store, split, {})]
+    found = {"begun_from": ancestor(init, *shares), "taught_by": ancestor(teacher, *shares)}
     ancestors = {line: about for line, about in found.items() if about}
     fabric = open_fabric(config)
     _check_enough(split, config, fabric)
@@ -94,6 +96,8 @@ def train(
     loop.ancestors = ancestors
     if data is not None:
         loop.weight, loop.parts = data.weight[split.train], data.parts
+    if isinstance(loop.answering, GeneralNet):
+        check_enough(is_on_grid(validation_photographs(loop)))  # now, and not when hours have passed
     position = load_state(folder, loop.kept(), loop.optimizer.optimizer) if resume else Position()
     if teacher is not None and not position.is_done:
         loop.teacher = teacher_answers(teacher, store, split.train, loop.bar).to(fabric.device)

@@ -11,10 +11,11 @@ from torch import nn
 
 from fauxto.checkpoint import LINES, WEIGHTS, trainings, verified
 from fauxto.config import TrainConfig, from_mapping
-from fauxto.data.splits import Split, fingerprint, make_split
-from fauxto.data.store import Store
+from fauxto.data.joined import Share
+from fauxto.data.splits import fingerprint, make_split
 from fauxto.detector import Detector
 from fauxto.errors import ConfigError, DetectorError, UsageError
+from fauxto.evaluation.seen import was_guest
 from fauxto.models import factory, nets
 from fauxto.models.general import GeneralNet
 from fauxto.networks import load_network
@@ -22,7 +23,7 @@ from fauxto.runs import sha256_of
 
 _GROWN_FROM = {"routed": "evidence", "general": "routed"}  # a model -> what it goes on from
 _SPLIT = ("split", "subset", "limit", "validation_share", "test_share")  # the keys that decide it
-_TOLD = ("store", "note", "generators", "config", "best_epoch", "n_train", "pixels", "test_part", *LINES)
+_TOLD = ("store", "note", "generators", "config", "best_epoch", "n_train", "pixels", "test_part", "parts", *LINES)
 
 
 def first_network(config: TrainConfig, init: str | Path | None) -> nn.Module:
@@ -50,8 +51,12 @@ def first_network(config: TrainConfig, init: str | Path | None) -> nn.Module:
     return network
 
 
-def ancestor(where: str | Path | None, store: Store, split: Split) -> dict[str, Any] | None:
+def ancestor(where: str | Path | None, *shares: Share) -> dict[str, Any] | None:
     """Return what a card says of a detector that this run takes over from; None where there is none.
+
+    Args:
+        where: The detector, as ``Detector.load`` takes it, or None.
+        shares: The data sets of this run.
 
     Raises:
         DetectorError: There is no such detector, or it is damaged.
@@ -63,7 +68,8 @@ def ancestor(where: str | Path | None, store: Store, split: Split) -> dict[str, 
     detector = Detector.load(where)
     before = detector.card["trained_on"]
     for about in trainings(detector.card):
-        _check_unseen(about, store, split, where)
+        for share in shares:
+            _check_unseen(about, share, where)
     told = {key: before[key] for key in _TOLD if key in before}
     weights = sha256_of(verified(detector.folder, detector.card, WEIGHTS))
     # ``fauxto calibrate`` makes teachers of one network that answer otherwise; training itself calibrates in one way.
@@ -71,9 +77,13 @@ def ancestor(where: str | Path | None, store: Store, split: Split) -> dict[str, 
     return {"name": detector.card["name"], "weights": weights, "trained_on": told} | anew
 
 
-def _check_unseen(before: Mapping[str, Any], store: Store, split: Split, where: str | Path) -> None:
+def _check_unseen(before: Mapping[str, Any], share: Share, where: str | Path) -> None:
     """On other data there is nothing to compare; of the same data, what was learned must not be asked again."""
+    store, split, _ = share
     if before.get("store") != store.folder.name and before.get("pixels") != fingerprint(store, np.arange(len(store))):
+        return
+    if was_guest(before):
+        _check_divided_alike(before, share, where)
         return
     try:
         config = from_mapping(TrainConfig, before["config"])
@@ -94,3 +104,13 @@ def _check_unseen(before: Mapping[str, Any], store: Store, split: Split, where: 
                 f"{where} was trained on {n_known:,} of this run's {part} images, whose scores would be too good: "
                 f"take its split ({same}), or other data"
             )
+
+
+def _check_divided_alike(before: Mapping[str, Any], share: Share, where: str | Path) -> None:
+    """A card does not say which of a guest's images trained, only whether as many and the same did."""
+    n_asked = len(share.split.validation) + len(share.split.test)
+    if n_asked and before["divided"] != share.told.get("divided"):
+        raise UsageError(
+            f"{where} was trained beside other data on some that this run validates or tests with ({n_asked:,} images), and they "
+            "were divided otherwise: take the same --data, split and --leave-out as then, or other data"
+        )

@@ -40,7 +40,7 @@ class Run(Protocol):
     config: TrainConfig
     fabric: Fabric
     ancestors: dict[str, Any]
-    parts: Mapping[str, str]
+    parts: Mapping[str, Mapping[str, Any]]
 
 
 def make_card(run: Run, position: Position, logits: np.ndarray, *, name: str, note: str, model: dict[str, Any]) -> dict[str, Any]:
@@ -86,7 +86,11 @@ def _trained_on(run: Run, position: Position, note: str) -> dict[str, Any]:
             "best_epoch": position.best_epoch,
             "config": configs.to_dict(run.config),
         }
-        | ({"parts": dict(run.parts)} if run.parts else {})
+        | (
+            {"parts": {name: dict(part) | ({} if name else {"note": note}) for name, part in run.parts.items()}}
+            if run.parts
+            else {}
+        )
         | run.ancestors
     )
 

@@ -44,7 +44,7 @@ class HeadRun:
     spec: PreprocessSpec
     config: TrainConfig
     ancestors: dict[str, Any] = field(default_factory=dict)
-    parts: Mapping[str, str] = field(default_factory=dict)
+    parts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def train_head(

@@ -44,7 +44,7 @@ class Loop:
         folder: The run folder.
         on_epoch: Called after each epoch; what it raises ends the run.
         weight: How often each training image is wanted (``data.loaders.train_batches``); None takes each once an epoch.
-        parts: Content key of each data set where guests joined, as the card will name them; empty without.
+        parts: What the card will say of each data set where guests joined (``data.joined``); empty without.
         teacher: A teacher's answers for the store's images, (n,), on the device (``training.teacher``); None without one.
         ancestors: What the card says of the detectors that this one comes from (``training.beginning``).
         keeps_weights: Whether the run can be resumed and ends in a detector; a tuning trial does neither and writes no weights.
@@ -62,7 +62,7 @@ class Loop:
     bar: logs.EpochBar
     on_epoch: Callable[[Position], None] | None = None
     weight: np.ndarray | None = None
-    parts: Mapping[str, str] = field(default_factory=dict)
+    parts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     teacher: torch.Tensor | None = None
     ancestors: dict[str, Any] = field(default_factory=dict)
     keeps_weights: bool = True

@@ -1,0 +1,168 @@
+"""models.general: what pictures show and how strong they are has no say, a known network stays, and answers are on one scale."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from fauxto.errors import DataError
+from fauxto.export import MAX_LOGIT_DIFFERENCE, export_onnx
+from fauxto.models.general import HIGH, MEDIAN, NEEDED, GeneralNet, PairNet, TraceNet
+from fauxto.models.routing import is_on_grid
+from fauxto.perturb import perturbed
+from fauxto.preprocess import PreprocessSpec
+
+
+def photographs(n: int, *, size: int = 32) -> np.ndarray:
+    rough = np.random.default_rng(0).uniform(0, 255, (n, size, size, 3)).astype(np.uint8)
+    return perturbed(rough, "blur-0.8")
+
+
+def as_input(images: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+@pytest.fixture(scope="module")
+def both() -> torch.Tensor:
+    """24 images as they are, and the same on the codec's grid."""
+    images = photographs(24)
+    return as_input(np.concatenate([images, perturbed(images, "jpeg-75")]))
+
+
+@pytest.fixture
+def lived_in(both: torch.Tensor) -> GeneralNet:
+    """Weights of chance, statistics of these images, and a scale of its own for each route."""
+    torch.manual_seed(0)
+    network = GeneralNet(temperature=1.5)
+    with torch.no_grad():
+        for _ in range(30):
+            network.train()(both)
+        for name in ("scale", "known_scale"):
+            network.get_buffer(name).copy_(torch.tensor([0.7, 1.3]))
+        network.get_buffer("shift").copy_(torch.tensor([-1.0, 0.5]))
+    return network.eval()
+
+
+@pytest.mark.parametrize("kind", [TraceNet, PairNet, GeneralNet])
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (33, 47)])
+def test_any_size_has_a_map_whose_mean_is_the_logit(kind: type, height: int, width: int) -> None:
+    torch.manual_seed(0)
+    network, images = kind().eval(), torch.rand(2, 3, height, width) * 2 - 1
+    with torch.no_grad():
+        evidence, logits = network.evidence(images), network(images)
+    assert evidence.shape == (2, -(-height // 4), -(-width // 4))
+    torch.testing.assert_close(evidence.mean((1, 2)), logits, atol=1e-5, rtol=1e-5)
+
+
+def test_the_residual_of_a_single_pixel_is_the_filter() -> None:
+    image = torch.zeros(1, 3, 9, 9)
+    image[0, 1, 4, 4] = 1.0
+    found = TraceNet().residual(image)[0, :, 3:6, 3:6]
+    assert not found[0].any(), "colours stay apart"
+    torch.testing.assert_close(found[1] / found[1, 1, 1], torch.tensor([[0.25, -0.5, 0.25], [-0.5, 1, -0.5], [0.25, -0.5, 0.25]]))
+
+
+@pytest.mark.parametrize("kind", [TraceNet, PairNet])
+def test_neither_brightness_nor_contrast_has_a_say(kind: type) -> None:
+    torch.manual_seed(0)
+    network = kind().eval()
+    weak = (torch.rand(4, 3, 32, 32) - 0.5) * 0.8
+    with torch.no_grad():
+        logits = network(weak)
+        assert logits.std() > 1e-4, "it does tell these images apart"
+        for changed in (2 * weak, weak + 0.1):
+            torch.testing.assert_close(network(changed), logits, atol=0.02 * float(logits.abs().max()), rtol=0)
+
+
+@pytest.mark.parametrize("kind", [TraceNet, PairNet, GeneralNet])
+def test_a_flat_image_gives_a_number(kind: type) -> None:
+    images = torch.full((2, 3, 32, 32), 0.3)
+    assert torch.isfinite(kind().eval()(images)).all()
+    assert torch.isfinite(kind().train()(images)).all()
+
+
+def test_pairs_are_differences_to_the_first_of_each_square(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    monkeypatch.setattr("fauxto.models.general.EvidenceNet.evidence", lambda self, pairs: seen.append(pairs) or pairs[:, 0])
+    PairNet().evidence(torch.tensor([[0.0, 1, 4], [2, 3, 6], [5, 7, 8]]).expand(1, 3, 3, 3))
+    wanted = torch.tensor([[0.0, 1, 0], [2, 3, 2], [0, 2, 0]])
+    torch.testing.assert_close(seen[0][0, 0] / seen[0][0, 0, 0, 1], wanted)
+
+
+def test_the_odds_of_both_add_up(lived_in: GeneralNet, both: torch.Tensor) -> None:
+    with torch.no_grad():
+        known, others = lived_in._of_known(both).mean((1, 2)), lived_in.others(both).mean((1, 2))
+        torch.testing.assert_close(lived_in(both), torch.logaddexp(known, others), atol=1e-5, rtol=1e-5)
+        off = both[~is_on_grid(both)]
+        wanted = lived_in.known(off) / 1.5 * 1.3
+        torch.testing.assert_close(lived_in._of_known(off).mean((1, 2)), wanted, atol=1e-5, rtol=1e-5)
+
+
+def test_each_image_is_asked_by_its_own_route_alone_and_as_in_a_batch(lived_in: GeneralNet, both: torch.Tensor) -> None:
+    with torch.no_grad():
+        together = lived_in.others(both).mean((1, 2))
+        for at in (0, 30):
+            alone = lived_in.others(both[at : at + 1]).mean((1, 2))
+            torch.testing.assert_close(alone, together[at : at + 1], atol=1e-5, rtol=1e-4)
+        wanted = torch.where(is_on_grid(both), lived_in.on_grid(both) * 0.7 - 1, lived_in.off_grid(both) * 1.3 + 0.5)
+    torch.testing.assert_close(together, wanted, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("n_on_grid", [0, 1, 5, 8])
+def test_a_training_step_moves_the_new_networks_alone(both: torch.Tensor, n_on_grid: int) -> None:
+    torch.manual_seed(0)
+    network = GeneralNet().train()
+    before = {name: value.clone() for name, value in network.known.state_dict().items()}
+    images = torch.cat([both[24 : 24 + n_on_grid], both[: 8 - n_on_grid]])
+    assert int(is_on_grid(images).sum()) == n_on_grid
+    logits = network(images)
+    assert logits.shape == (8,)
+    (logits * torch.arange(8.0)).sum().backward()
+    learning = [weight for weight in network.parameters() if weight.requires_grad]
+    assert all(weight.grad is not None for weight in learning), "several processes would wait for a weight without a part"
+    torch.optim.SGD(learning, lr=0.1).step()
+    assert all(torch.equal(value, before[name]) for name, value in network.known.state_dict().items())
+    assert network.on_grid.training
+    assert network.off_grid.training
+
+
+def test_in_training_each_answer_stays_with_its_image(both: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = GeneralNet().train()
+    for part in (network.on_grid, network.off_grid):
+        monkeypatch.setattr(part, "evidence", lambda images: images[:, 0, ::4, ::4])
+    mixed = both[torch.arange(48).reshape(2, 24).T.flatten()]
+    torch.testing.assert_close(network.others(mixed), mixed[:, 0, ::4, ::4])
+
+
+def test_levelled_photographs_get_the_same_median_and_quantile_on_both_routes(lived_in: GeneralNet, both: torch.Tensor) -> None:
+    for _ in range(2):  # what is levelled once more stays
+        lived_in.level(both)
+        with torch.no_grad():
+            others, route = lived_in.others(both).mean((1, 2)), is_on_grid(both)
+            off_by_known = lived_in._of_known(both[~route]).mean((1, 2))
+        for logits in (others[route], others[~route], off_by_known):
+            found = torch.quantile(logits, torch.tensor([0.5, 0.95]))
+            torch.testing.assert_close(found, torch.tensor([MEDIAN, HIGH]), atol=1e-3, rtol=0)
+    assert lived_in.get_buffer("known_scale")[0] == pytest.approx(0.7), "on the grid, the known answers are calibrated and stay"
+
+
+def test_too_few_photographs_of_one_kind_are_refused(lived_in: GeneralNet, both: torch.Tensor) -> None:
+    lived_in.level(both[: 24 + NEEDED])
+    with pytest.raises(DataError, match=f"{NEEDED - 1} validation photographs are saved as JPEG of quality 75, {NEEDED} are"):
+        lived_in.level(both[: 24 + NEEDED - 1])
+    with pytest.raises(DataError, match="0 validation photographs are saved otherwise"):
+        lived_in.level(both[24:])
+
+
+def test_onnx_gives_its_answers(lived_in: GeneralNet, both: torch.Tensor, tmp_path) -> None:
+    import onnxruntime
+
+    lived_in.level(both)
+    export_onnx(lived_in, PreprocessSpec(), tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    logit, evidence = session.run(None, {session.get_inputs()[0].name: both.numpy()})
+    with torch.no_grad():
+        expected = lived_in(both).numpy()
+    np.testing.assert_allclose(logit, expected, atol=MAX_LOGIT_DIFFERENCE * max(1, np.abs(expected).max()))
+    np.testing.assert_allclose(evidence.mean((1, 2)), logit, atol=1e-3)
