@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import record
 
+from fauxto.checkpoint import MODEL
 from fauxto.config import preset
 from fauxto.data.archives import list_archive
 from fauxto.data.splits import make_split
@@ -45,6 +46,7 @@ def main() -> None:
         lines = material.rows(detector)
         rows += [{"detector": detector.card["name"]} | line for line in lines]
         found[detector.card["name"]] = overall(lines) | material.controls(detector) | on_cifake(detector, cifake)
+        found[detector.card["name"]] |= {"model_sha256": detector.card["sha256"][MODEL]}
         print(name, found[detector.card["name"]])
     record.write_table("generalisation", rows)
     record.write_result("generalisation", {"n_photographs": len(reals), "detectors": found})

@@ -2,7 +2,8 @@
 
 ``--tiles FOLDER`` adds what benchmarks/tile_model.py made for large images. Of several --run it takes the one with the lowest
 validation loss. The card gains what the detector is for and not for, the generator of CIFAKE's fakes, which its folders don't
-name, and what results/best.json measured of this very run, with the command that did.
+name, and what results/best.json (of general: generalisation.json) measured of this very model, with the command that did.
+``--data`` and ``--guest NAME=PATH`` give an older card of a training with guests what newer ones say of each.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from fauxto.bundled import ASSETS
 from fauxto.checkpoint import LINES, MODEL, TILES_MODEL, WEIGHTS, write_card
 from fauxto.config import TrainConfig, from_mapping
 from fauxto.data.joined import joined
-from fauxto.data.store import Store
+from fauxto.data.store import Store, load_data
 from fauxto.detector import Detector
 
 # What made CIFAKE's fakes (Bird and Lotfi 2024, arXiv 2303.14126).
@@ -60,6 +61,8 @@ def main() -> None:
     parser.add_argument("--run", type=Path, action="append", required=True)
     parser.add_argument("--name", required=True, choices=INTENDED)
     parser.add_argument("--tiles", type=Path, help="folder of benchmarks/tile_model.py: what answers large images")
+    parser.add_argument("--data", type=Path, help="main data of a training with guests")
+    parser.add_argument("--guest", action="append", default=[], metavar="NAME=PATH", help="a guest, in the order of the training")
     arguments = parser.parse_args()
     run = min(arguments.run, key=best_validation_loss)
     detector = Detector.load(run)
@@ -68,6 +71,9 @@ def main() -> None:
     for name in (MODEL, WEIGHTS):
         shutil.copyfile(detector.folder / name, folder / name)
     card = shipped_card(detector.card, run.resolve().name, name=arguments.name)
+    if arguments.guest:
+        guests = {name: load_data(path) for name, _, path in (text.partition("=") for text in arguments.guest)}
+        card["trained_on"] = with_parts(card["trained_on"], load_data(arguments.data), guests)
     write_card(folder, with_tiles(card, arguments.tiles, folder) if arguments.tiles else card)
     print(f"{folder.name}: {run.name}, {(folder / MODEL).stat().st_size / 1e6:.2f} MB")
 
@@ -80,17 +86,45 @@ def best_validation_loss(run: Path) -> float:
 
 def shipped_card(card: dict[str, Any], run: str, *, name: str) -> dict[str, Any]:
     """Return a run's card with what a stranger must know of it."""
-    measured = json.loads((record.RESULTS / "best.json").read_text(encoding="utf-8"))
+    about = {"intended_use": list(INTENDED[name]), "not_for": list(NOT_FOR[name])}
+    metrics = {**card["metrics"], **MEASURED[name](card, run)}
+    trained_on = with_generator(card["trained_on"], card["trained_on"]["store"])
+    return {**card, "name": name, **about, "trained_on": trained_on, "metrics": metrics}
+
+
+def on_official_test(card: Mapping[str, Any], run: str) -> dict[str, Any]:
+    """Return what results/best.json says of a run."""
+    measured = _result("best")
     if measured["runs"].get(run, {}).get("model_sha256") != card["sha256"][MODEL]:
         raise SystemExit(f"best.json was not measured with {run}'s model: run benchmarks/best_detector.py first")
     numbers = {
         column: {score: value["value"] for score, value in scores.items() if isinstance(value, dict) and "value" in value}
         for column, scores in measured["clean"][run].items()
     }
-    about = {"intended_use": list(INTENDED[name]), "not_for": list(NOT_FOR[name])}
-    metrics = {**card["metrics"], "measured_by": measured["command"], **numbers}
-    trained_on = with_generator(card["trained_on"], card["trained_on"]["store"])
-    return {**card, "name": name, **about, "trained_on": trained_on, "metrics": metrics}
+    return {"measured_by": measured["command"], **numbers}
+
+
+def on_generators(card: Mapping[str, Any], run: str) -> dict[str, Any]:
+    """Return what results/generalisation.json says of a run, and leave_source_out.json of its like."""
+    measured, left_out = _result("generalisation"), _result("leave_source_out")
+    found = measured["detectors"].get(run, {})
+    if found.get("model_sha256") != card["sha256"][MODEL]:
+        raise SystemExit(f"generalisation.json was not measured with {run}'s model: run benchmarks/generalisation.py first")
+    auc = {f"{codec}_{name}": left_out[codec][name]["value"] for codec in ("lossless", "jpeg") for name in ("mean", "min")}
+    names = ("cifake_test_accuracy", "was_jpeg_auc", "false_alarms_at_fpr5_lossless", "false_alarms_at_fpr5_jpeg")
+    return {
+        "measured_by": measured["command"],
+        **{name: found[name]["value"] for name in names},
+        "roc_auc_of_sources_left_out": {**auc, "measured_by": left_out["command"]},
+    }
+
+
+def _result(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((record.RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    return found
+
+
+MEASURED = {CIFAKE: on_official_test, GENERAL: on_generators}
 
 
 def with_tiles(card: dict[str, Any], tiles: Path, folder: Path) -> dict[str, Any]:
