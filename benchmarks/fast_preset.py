@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import record
 
-from fauxto.config import TrainConfig, from_mapping, parse_toml, preset, read_toml, to_dict
+from fauxto.config import TrainConfig, from_mapping, parse_toml, preset, read_toml
 from fauxto.data.store import Store, load_data
 from fauxto.detector import Detector
 from fauxto.evaluation import TEST, columns_for
