@@ -145,3 +145,4 @@ def test_too_few_photographs_are_told_before_training(run: Run, folders: dict[st
     code, _, err = run("train", "--data", folders["main"], "--forge", folders["forged"], *words, "--out", tmp_path / "run")
     assert code != 0
     assert "validation photographs are saved" in err
+    assert not (tmp_path / "run").exists()
