@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import record
 
-from fauxto.config import TrainConfig, parse_toml, preset, read_toml, to_dict
+from fauxto.config import TrainConfig, from_mapping, parse_toml, preset, read_toml
 from fauxto.data.store import Store, load_data
 from fauxto.detector import Detector
 from fauxto.evaluation import TEST, columns_for
@@ -97,7 +97,7 @@ def timed_run(store: Store, config: TrainConfig, folder: Path) -> Path:
         load_before, started = record.quiet_load(), time.perf_counter()
         train(store, config, folder)
         write_json(folder / WALL, {"seconds": time.perf_counter() - started, "load_before": load_before})
-    if read_toml(folder / "config.toml") != to_dict(config):
+    if from_mapping(TrainConfig, read_toml(folder / "config.toml")) != config:
         raise SystemExit(f"{folder} holds a run with another configuration: give another --out")
     return folder
 

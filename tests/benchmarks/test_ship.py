@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import doctest
 import json
 from pathlib import Path
@@ -10,9 +11,14 @@ import numpy as np
 import pytest
 
 from fauxto.checkpoint import CARD, MODEL, trainings, write_card
+from fauxto.config import preset, to_dict
+from fauxto.data.joined import joined
+from fauxto.data.store import Store
 from fauxto.detector import Detector
+from fauxto.evaluation import columns_for
 from fauxto.evaluation.answering import Answers
 from fauxto.evaluation.generators import UNKNOWN, row_of
+from fauxto.evaluation.seen import training_on, was_guest
 
 from .conftest import module
 
@@ -68,3 +74,18 @@ def test_fakes_are_starred_by_their_own_name_only() -> None:
         UNKNOWN: False,
         "Stable Diffusion 2": False,
     }
+
+
+def test_an_older_card_of_a_training_with_guests_is_brought_up_to_date(store: Store) -> None:
+    config = preset("notebook")
+    guest = dataclasses.replace(store, folder=Path("guest"), pixel_hash=np.char.add(store.pixel_hash, b"g"))
+    data = joined(store, {"forge": guest}, config)
+    bare = {name: part["store"] for name, part in data.parts.items()}
+    about = {"store": data.store.folder.name, "note": "so", "config": to_dict(config), "parts": bare}
+    assert not any("config" in each for each in list(trainings({"trained_on": about}))[1:]), "bare keys say too little"
+    card = {"trained_on": ship.with_parts(about, store, {"forge": guest})}
+    assert columns_for(card, store)["test"].tolist() == np.flatnonzero(store.split == "test").tolist()
+    assert training_on(card, store)["note"] == "so"
+    assert was_guest(training_on(card, guest))
+    with pytest.raises(SystemExit, match="are not those"):
+        ship.with_parts(about, guest, {"forge": store})

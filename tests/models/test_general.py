@@ -38,6 +38,8 @@ def lived_in(both: torch.Tensor) -> GeneralNet:
     with torch.no_grad():
         for _ in range(30):
             network.train()(both)
+        for name, weight in network.named_parameters():
+            weight.mul_(100 if "head" in name and name.endswith("weight") else 1)  # answers that differ
         for name in ("scale", "known_scale"):
             network.get_buffer(name).copy_(torch.tensor([0.7, 1.3]))
         network.get_buffer("shift").copy_(torch.tensor([-1.0, 0.5]))
@@ -68,11 +70,12 @@ def test_neither_brightness_nor_contrast_has_a_say(kind: type) -> None:
     torch.manual_seed(0)
     network = kind().eval()
     weak = (torch.rand(4, 3, 32, 32) - 0.5) * 0.8
+    weak[1] = weak[1, :, :, :1].expand(3, 32, 32)  # other textures: stripes, and one colour
+    weak[2] = weak[2, :1].expand(3, 32, 32)
     with torch.no_grad():
         logits = network(weak)
-        assert logits.std() > 1e-4, "it does tell these images apart"
         for changed in (2 * weak, weak + 0.1):
-            torch.testing.assert_close(network(changed), logits, atol=0.02 * float(logits.abs().max()), rtol=0)
+            assert (network(changed) - logits).abs().max() < 0.2 * logits.std(), "far less than what textures do"
 
 
 @pytest.mark.parametrize("kind", [TraceNet, PairNet, GeneralNet])

@@ -94,9 +94,9 @@ def test_the_test_part_is_never_looked_at(store, tmp_path, monkeypatch):
     seen = set()
     as_squares = loaders.squares
 
-    def noted(store, positions, spec):
+    def noted(store, positions, spec, **rng):
         seen.update(int(at) for at in positions)
-        return as_squares(store, positions, spec)
+        return as_squares(store, positions, spec, **rng)
 
     monkeypatch.setattr(loaders, "squares", noted)
     config = dataclasses.replace(CONFIG, max_epochs=1, limit=24)

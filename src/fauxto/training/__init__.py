@@ -91,13 +91,13 @@ def train(
     fabric = open_fabric(config)
     _check_enough(split, config, fabric)
     network = first_network(config, init)
-    on_first(fabric, lambda: open_run(fabric, folder, store, split, config, ancestors=ancestors, resume=resume))
     loop = _loop(fabric, network, store, split, config, folder, shown=shown)
+    if isinstance(loop.answering, GeneralNet):
+        check_enough(is_on_grid(validation_photographs(loop)))  # now, and not when hours have passed
+    on_first(fabric, lambda: open_run(fabric, folder, store, split, config, ancestors=ancestors, resume=resume))
     loop.ancestors = ancestors
     if data is not None:
         loop.weight, loop.parts = data.weight[split.train], data.parts
-    if isinstance(loop.answering, GeneralNet):
-        check_enough(is_on_grid(validation_photographs(loop)))  # now, and not when hours have passed
     position = load_state(folder, loop.kept(), loop.optimizer.optimizer) if resume else Position()
     if teacher is not None and not position.is_done:
         loop.teacher = teacher_answers(teacher, store, split.train, loop.bar).to(fabric.device)

@@ -107,7 +107,7 @@ def _check_unseen(before: Mapping[str, Any], share: Share, where: str | Path) ->
 
 
 def _check_divided_alike(before: Mapping[str, Any], share: Share, where: str | Path) -> None:
-    """A card does not say which of a guest's images trained, only whether as many and the same did."""
+    """A card does not say which of a guest's images trained, only whether they were divided in the same way."""
     n_asked = len(share.split.validation) + len(share.split.test)
     if n_asked and before["divided"] != share.told.get("divided"):
         raise UsageError(
