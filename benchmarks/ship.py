@@ -107,7 +107,7 @@ def on_official_test(card: Mapping[str, Any], run: str) -> dict[str, Any]:
 def on_generators(card: Mapping[str, Any], run: str) -> dict[str, Any]:
     """Return what results/generalisation.json says of a run, and leave_source_out.json of its like."""
     measured, left_out = _result("generalisation"), _result("leave_source_out")
-    found = measured["detectors"].get(run, {})
+    found = measured["detectors"].get(card["name"], {})
     if found.get("model_sha256") != card["sha256"][MODEL]:
         raise SystemExit(f"generalisation.json was not measured with {run}'s model: run benchmarks/generalisation.py first")
     auc = {f"{codec}_{name}": left_out[codec][name]["value"] for codec in ("lossless", "jpeg") for name in ("mean", "min")}
