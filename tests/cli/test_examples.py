@@ -9,12 +9,13 @@ from unittest import mock
 
 import pytest
 
+import fauxto.forge.zoo
 import fauxto.training
 from fauxto import Detector
 from fauxto.config import preset
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-VERBS = ("data", "audit", "train", "evaluate", "compare", "calibrate", "explain", "check")
+VERBS = ("data", "audit", "forge", "train", "evaluate", "compare", "calibrate", "explain", "check")
 
 
 def run_example(name: str, monkeypatch: pytest.MonkeyPatch, *words: object) -> None:
@@ -33,6 +34,16 @@ def test_data(image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     run_example("data", monkeypatch, image_folder, tmp_path / "sheet.png")
     assert "train       32 real      32 fake" in capsys.readouterr().out
     assert (tmp_path / "sheet.png").is_file()
+
+
+def test_forge(image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    stand_in = mock.create_autospec(fauxto.forge.zoo.forge, return_value=tmp_path / "forged")
+    monkeypatch.setattr(fauxto.forge.zoo, "forge", stand_in)
+    run_example("forge", monkeypatch, image_folder, tmp_path / "forged", "gan")
+    photos, out, settings = stand_in.call_args.args
+    assert (photos, out, settings.crops) == (str(image_folder), tmp_path / "forged", 4)
+    assert stand_in.call_args.kwargs == {"only": "gan"}
+    assert str(tmp_path / "forged" / "contact.png") in capsys.readouterr().out
 
 
 def test_train(image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
