@@ -178,7 +178,9 @@ def test_check_says_which_detector_answered(run: Run, two_bundled: Path, tmp_pat
     found = json.loads(out)
     assert [row["detector"] for row in found["images"]] == ["small", "tiled", ""]
     assert [about["detector"] for about in found["detectors"]] == ["small", "tiled"]
-    assert found["detectors"][1]["tiles"] == {"side": 32, "most": 16, "rule": "mean", "threshold": 0.5, "unsure": None}
+    assert found["detectors"][1]["tiles"] == {
+        "side": 32, "most": 16, "rule": "mean", "model": "model.onnx", "threshold": 0.5, "unsure": None
+    }  # fmt: skip
     assert "tiles" not in found["detectors"][0]
     assert code == 4
     _, out, _ = run("check", *paths[:2])

@@ -12,7 +12,7 @@ import pytest
 
 import fauxto
 from fauxto import Detector
-from fauxto.checkpoint import CARD, CARD_FORMAT, MODEL, WEIGHTS, load_tensors
+from fauxto.checkpoint import CARD, CARD_FORMAT, MODEL, WEIGHTS, load_tensors, models_of
 from fauxto.runs import sha256_of
 from fauxto.tiles import aggregate
 from fauxto.verdicts import points_of
@@ -64,13 +64,13 @@ def test_the_card_has_its_keys(detector: Detector) -> None:
 
 
 def test_the_checksums_are_those_of_its_files(detector: Detector) -> None:
-    assert set(detector.card["sha256"]) == {MODEL, WEIGHTS}
+    assert set(detector.card["sha256"]) == {*models_of(detector.card), WEIGHTS}
     for name, expected in detector.card["sha256"].items():
         assert sha256_of(detector.folder / name) == expected
 
 
 def test_the_folder_holds_nothing_else_and_no_pickle(detector: Detector) -> None:
-    assert {path.name for path in detector.folder.iterdir()} == {CARD, MODEL, WEIGHTS}
+    assert {path.name for path in detector.folder.iterdir()} == {CARD, *models_of(detector.card), WEIGHTS}
     tensors, _ = load_tensors(detector.folder / WEIGHTS)
     assert tensors
     assert all(np.isfinite(value).all() for value in tensors.values())
