@@ -12,7 +12,7 @@ import pytest
 
 import fauxto
 from fauxto import Detector
-from fauxto.checkpoint import CARD, CARD_FORMAT, MODEL, WEIGHTS, load_tensors, models_of
+from fauxto.checkpoint import CARD, CARD_FORMAT, WEIGHTS, load_tensors, models_of
 from fauxto.runs import sha256_of
 from fauxto.tiles import aggregate
 from fauxto.verdicts import points_of
