@@ -46,7 +46,8 @@ def asked(maker: FeatureMaker, positions: np.ndarray, view: int = 0) -> tuple[np
 
 
 @pytest.fixture(autouse=True)
-def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+def _small_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAUXTO_CACHE", str(tmp_path / "cache"))  # of its own: what other tests left there would be counted
     monkeypatch.setattr(features, "CHUNK", 8)
     monkeypatch.setattr(features, "AT_ONCE", 3)
 
