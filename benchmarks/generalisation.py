@@ -40,14 +40,14 @@ def main() -> None:
         images, paths = others
         np.savez_compressed(arguments.write_reals, image=images, cifake_path=paths)
         return
+    detectors = by_card(arguments.detector)
     material = Material(load_data(arguments.generators), formerly_jpeg(arguments.generators), reals)
     rows, found = [], {}
-    for name, detector in {name: Detector.load(name) for name in arguments.detector}.items():
+    for name, detector in detectors.items():
         lines = material.rows(detector)
-        rows += [{"detector": detector.card["name"]} | line for line in lines]
-        found[detector.card["name"]] = overall(lines) | material.controls(detector) | on_cifake(detector, cifake)
-        found[detector.card["name"]] |= {"model_sha256": detector.card["sha256"][MODEL]}
-        print(name, found[detector.card["name"]])
+        rows += [{"detector": name} | line for line in lines]
+        found[name] = overall(lines) | material.controls(detector) | on_cifake(detector, cifake)
+        found[name] |= {"model_sha256": detector.card["sha256"][MODEL]}
     record.write_table("generalisation", rows)
     record.write_result("generalisation", {"n_photographs": len(reals), "detectors": found})
 
@@ -61,6 +61,15 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--generators", type=Path, required=True, help="generators32.tar")
     parser.add_argument("--write-reals", type=Path, help="write the photographs that may be trained on, and end")
     return parser.parse_args()
+
+
+def by_card(names: list[str]) -> dict[str, Detector]:
+    """Return detectors by the names on their cards, which stand for them in the results; refuse none, and two of one name."""
+    loaded = [Detector.load(name) for name in names]
+    found = {str(detector.card["name"]): detector for detector in loaded}
+    if not found or len(found) < len(loaded):
+        raise SystemExit("name at least one detector, and no two whose cards have the same name: give --detector")
+    return found
 
 
 def divided_reals(cifake: Store, file: Path) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:

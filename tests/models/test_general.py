@@ -95,18 +95,21 @@ def test_pairs_are_differences_to_the_first_of_each_square(monkeypatch: pytest.M
 
 def test_the_odds_of_both_add_up(lived_in: GeneralNet, both: torch.Tensor) -> None:
     with torch.no_grad():
-        known, others = lived_in._of_known(both).mean((1, 2)), lived_in.others(both).mean((1, 2))
+        known, others = (
+            lived_in._of_known(both, is_on_grid(both)).mean((1, 2)),
+            lived_in._of_others(both, is_on_grid(both)).mean((1, 2)),
+        )
         torch.testing.assert_close(lived_in(both), torch.logaddexp(known, others), atol=1e-5, rtol=1e-5)
         off = both[~is_on_grid(both)]
         wanted = lived_in.known(off) / 1.5 * 1.3
-        torch.testing.assert_close(lived_in._of_known(off).mean((1, 2)), wanted, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(lived_in._of_known(off, is_on_grid(off)).mean((1, 2)), wanted, atol=1e-5, rtol=1e-5)
 
 
 def test_each_image_is_asked_by_its_own_route_alone_and_as_in_a_batch(lived_in: GeneralNet, both: torch.Tensor) -> None:
     with torch.no_grad():
-        together = lived_in.others(both).mean((1, 2))
+        together = lived_in._of_others(both, is_on_grid(both)).mean((1, 2))
         for at in (0, 30):
-            alone = lived_in.others(both[at : at + 1]).mean((1, 2))
+            alone = lived_in._of_others(both[at : at + 1], is_on_grid(both[at : at + 1])).mean((1, 2))
             torch.testing.assert_close(alone, together[at : at + 1], atol=1e-5, rtol=1e-4)
         wanted = torch.where(is_on_grid(both), lived_in.on_grid(both) * 0.7 - 1, lived_in.off_grid(both) * 1.3 + 0.5)
     torch.testing.assert_close(together, wanted, atol=1e-5, rtol=1e-4)
@@ -135,15 +138,15 @@ def test_in_training_each_answer_stays_with_its_image(both: torch.Tensor, monkey
     for part in (network.on_grid, network.off_grid):
         monkeypatch.setattr(part, "evidence", lambda images: images[:, 0, ::4, ::4])
     mixed = both[torch.arange(48).reshape(2, 24).T.flatten()]
-    torch.testing.assert_close(network.others(mixed), mixed[:, 0, ::4, ::4])
+    torch.testing.assert_close(network._of_others(mixed, is_on_grid(mixed)), mixed[:, 0, ::4, ::4])
 
 
 def test_levelled_photographs_get_the_same_median_and_quantile_on_both_routes(lived_in: GeneralNet, both: torch.Tensor) -> None:
     for _ in range(2):  # what is levelled once more stays
         lived_in.level(both)
         with torch.no_grad():
-            others, route = lived_in.others(both).mean((1, 2)), is_on_grid(both)
-            off_by_known = lived_in._of_known(both[~route]).mean((1, 2))
+            others, route = lived_in._of_others(both, is_on_grid(both)).mean((1, 2)), is_on_grid(both)
+            off_by_known = lived_in._of_known(both[~route], is_on_grid(both[~route])).mean((1, 2))
         for logits in (others[route], others[~route], off_by_known):
             found = torch.quantile(logits, torch.tensor([0.5, 0.95]))
             torch.testing.assert_close(found, torch.tensor([MEDIAN, HIGH]), atol=1e-3, rtol=0)

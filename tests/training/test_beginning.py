@@ -148,5 +148,11 @@ def test_a_network_without_routes_goes_on_with_them(store, tmp_path):
     train(store, config, tmp_path / "on", init=tmp_path / "routed", shown=False)
 
 
+def test_families_are_left_out_of_guests_alone(store, tmp_path):
+    with pytest.raises(UsageError, match="gan: only families of guests are left out"):
+        train(store, preset("notebook", left_out=("gan",)), tmp_path / "run", shown=False)
+    assert not (tmp_path / "run").exists()
+
+
 def without_routes(name: str) -> str:
     return name.replace(".off_grid.", ".").replace(".base.", ".")

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from fauxto.forge.pseudo import pseudo_classes
 from fauxto.forge.unet import UNet
-from fauxto.forge.workshop import Descent, Forged, Workshop, averaged, batch_sizes, to_pixels, without_source
+from fauxto.forge.workshop import Descent, Forged, Workshop, batch_sizes, to_pixels, without_source
 from fauxto.mapping import bounded, from_mapping
+from fauxto.training.optimizers import averaged_copy
 
 NO_CLASS_SHARE = 0.15  # of the training images are shown without their class, for classifier-free guidance
 
@@ -98,7 +99,7 @@ def learned(config: UNetConfig, workshop: Workshop, loss_of: Callable[[Predict, 
     """Return a U-Net that has minimised a loss; also flow's way."""
     known = pseudo_classes(workshop, config.n_classes)
     network = workshop.placed(UNet(width=config.width, patch=config.patch, n_classes=config.n_classes))
-    mean = averaged(network, decay=config.decay)
+    mean = averaged_copy(network, decay=config.decay)
     descent = Descent(network, learning_rate=config.learning_rate, n_steps=config.n_steps)
     for images, positions in workshop.batches(config.n_steps, batch_size=config.batch_size):
         hidden = torch.rand(len(images)) < NO_CLASS_SHARE

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from fauxto.forge.blocks import Residual, begin_evenly, conv, normalised, up
-from fauxto.forge.workshop import Descent, Forged, Workshop, averaged, batch_sizes, to_pixels, without_source
+from fauxto.forge.workshop import Descent, Forged, Workshop, batch_sizes, to_pixels, without_source
 from fauxto.mapping import bounded
+from fauxto.training.optimizers import averaged_copy
 
 
 @dataclass(frozen=True)
@@ -170,7 +171,7 @@ def train(config: GanConfig, workshop: Workshop) -> nn.Module:
     build = Styled if config.block == "style" else Convolutional
     generator, critic = workshop.placed(build(config, workshop.size)), workshop.placed(Critic(config, workshop.size))
     _warm_up(generator, config, workshop)
-    mean = averaged(generator, decay=config.decay)
+    mean = averaged_copy(generator, decay=config.decay)
     rates = (config.learning_rate, config.learning_rate * config.critic_haste)
     descents = [
         Descent(network, learning_rate=rate, n_steps=config.n_steps, betas=(0.5, 0.99), is_constant=True)

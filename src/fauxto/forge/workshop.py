@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from fauxto.errors import TrainingError
 from fauxto.training.processes import computes_in_bf16, keep_large_blocks
@@ -120,12 +119,6 @@ class Descent:
         nn.utils.clip_grad_norm_(self.parameters, 1.0)
         self.adam.step()
         self.schedule.step()
-
-
-def averaged(network: nn.Module, *, decay: float) -> AveragedModel:
-    """Return the running mean of a network's weights, which samples better than the last ones."""
-    mean_of = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
-    return AveragedModel(network, multi_avg_fn=mean_of, use_buffers=True)
 
 
 def to_pixels(images: Tensor) -> np.ndarray:

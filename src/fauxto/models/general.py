@@ -119,24 +119,13 @@ class GeneralNet(nn.Module):
 
     def evidence(self, images: torch.Tensor) -> torch.Tensor:
         """Return the map (n, h / 4, w / 4), rounded up, whose mean is the logit: both maps in the shares in which they decide."""
-        known, others = self._of_known(images), self.others(images)
+        route = is_on_grid(images)
+        known, others = self._of_known(images, route), self._of_others(images, route)
         of_known, of_others = known.mean(dim=(1, 2), keepdim=True), others.mean(dim=(1, 2), keepdim=True)
         share = torch.sigmoid(of_known - of_others)
         mixed = share * known + (1 - share) * others
         found = mixed + torch.logaddexp(of_known, of_others) - mixed.mean(dim=(1, 2), keepdim=True)
-        return self._levelled(found, is_on_grid(images), "whole_")
-
-    def others(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the map of the signs of any generator, (n, h / 4, w / 4), rounded up."""
-        route = is_on_grid(images)
-        if not self.training:
-            found = torch.where(route.view(-1, 1, 1), self.on_grid.evidence(images), self.off_grid.evidence(images))
-        else:
-            order = torch.argsort(~route, stable=True)
-            n_on_grid, ordered = int(route.sum()), images[order]
-            first, second = ordered[:n_on_grid], ordered[n_on_grid:]
-            found = torch.cat([_asked(self.on_grid, first), _asked(self.off_grid, second)])[torch.argsort(order)]
-        return self._levelled(found, route, "")
+        return self._levelled(found, route, "whole_")
 
     @torch.no_grad()
     def level(self, photographs: torch.Tensor) -> None:
@@ -158,12 +147,24 @@ class GeneralNet(nn.Module):
             logits = torch.cat([network(part) for part in torch.split(photographs[chosen], 256)])
             self._set_level("", at, logits)
         self._set_level("known_", 1, known[~route] / self.get_buffer("temperature"))
-        self.get_buffer("whole_scale").fill_(1), self.get_buffer("whole_shift").fill_(0)
+        self.get_buffer("whole_scale").fill_(1)
+        self.get_buffer("whole_shift").fill_(0)
         whole = torch.cat([self(part) for part in parts])
         self._set_level("whole_", 1, whole[~route], like=_middle_and_high(whole[route]))
 
-    def _of_known(self, images: torch.Tensor) -> torch.Tensor:
-        return self._levelled(self.known.evidence(images) / self.get_buffer("temperature"), is_on_grid(images), "known_")
+    def _of_known(self, images: torch.Tensor, route: torch.Tensor) -> torch.Tensor:
+        return self._levelled(self.known.evidence(images) / self.get_buffer("temperature"), route, "known_")
+
+    def _of_others(self, images: torch.Tensor, route: torch.Tensor) -> torch.Tensor:
+        """Return the map of any generator's signs; in training, each of the two networks learns from its own images alone."""
+        if not self.training:
+            found = torch.where(route.view(-1, 1, 1), self.on_grid.evidence(images), self.off_grid.evidence(images))
+        else:
+            order = torch.argsort(~route, stable=True)
+            n_on_grid, ordered = int(route.sum()), images[order]
+            first, second = ordered[:n_on_grid], ordered[n_on_grid:]
+            found = torch.cat([_asked(self.on_grid, first), _asked(self.off_grid, second)])[torch.argsort(order)]
+        return self._levelled(found, route, "")
 
     def _levelled(self, found: torch.Tensor, route: torch.Tensor, whose: str) -> torch.Tensor:
         at = (~route).long()

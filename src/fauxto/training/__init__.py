@@ -68,7 +68,7 @@ def train(
 
     Raises:
         UsageError: The folder is taken, the interrupted run had another configuration or other data, ``init`` has another
-            network, or it or ``teacher`` knows this run's validation or test images.
+            network, or it or ``teacher`` knows this run's validation or test images; families are left out without guests.
         DetectorError: ``init`` or ``teacher`` is no detector, or a damaged one.
         DivergedError: The loss became NaN; the last good checkpoint stays.
         TrainingError: The device is not there, or the interrupted run's state is damaged.
@@ -81,6 +81,8 @@ def train(
         from fauxto.training.frozen import train_head
 
         return train_head(store, config, folder, resume=resume, shown=shown, name=name, note=note)
+    if config.left_out and not guests:
+        raise UsageError(f"{', '.join(config.left_out)}: only families of guests are left out: name them (--forge, --generators)")
     data = joined(store, guests, config) if guests else None
     if data is not None:
         store = data.store
