@@ -183,7 +183,7 @@ def outside(values: np.ndarray) -> TensorProto:
     return tensor
 
 
-@pytest.mark.parametrize("place", ["initializer", "constant", "branch"])
+@pytest.mark.parametrize("place", ["initializer", "constant", "branch", "function"])
 def test_weights_in_other_files_are_refused_wherever_the_model_hides_them(place):
     model = extractor()
     values = outside(np.ones(3, np.float32))
@@ -191,10 +191,15 @@ def test_weights_in_other_files_are_refused_wherever_the_model_hides_them(place)
         model.graph.initializer.append(values)
     else:
         constant = helper.make_node("Constant", [], ["far"], value=values)
-        if place == "branch":
+        if place in ("branch", "function"):
             body = helper.make_graph([constant], "body", [], [helper.make_tensor_value_info("far", TensorProto.FLOAT, [3])])
             model.graph.initializer.append(numpy_helper.from_array(np.array(True), "always"))
             constant = helper.make_node("If", ["always"], ["far"], then_branch=body, else_branch=body)
+        if place == "function":
+            opsets = list(model.opset_import)
+            model.functions.append(helper.make_function("mine", "hidden", ["always"], ["far"], [constant], opsets))
+            model.opset_import.append(helper.make_opsetid("mine", 1))
+            constant = helper.make_node("hidden", ["always"], ["far"], domain="mine")
         model.graph.node.append(constant)
     with pytest.raises(ConfigError, match="keeps weights in other files"):
         read_extractor(model.SerializeToString())

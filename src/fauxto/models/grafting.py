@@ -254,7 +254,7 @@ def _answer(session: Any, images: np.ndarray) -> np.ndarray:
 
 
 def _graphs(graph: Any) -> Iterator[Any]:
-    """Yield a graph and those inside of its nodes."""
+    """Yield a graph or a function, and the graphs inside of its nodes."""
     yield graph
     for node in graph.node:
         for attribute in node.attribute:
@@ -263,17 +263,20 @@ def _graphs(graph: Any) -> Iterator[Any]:
                     yield from _graphs(inner)
 
 
+def _all_graphs(model: Any) -> Iterator[Any]:
+    for outer in (model.graph, *model.functions):
+        yield from _graphs(outer)
+
+
 def _nodes(model: Any) -> Iterator[Any]:
-    for graph in _graphs(model.graph):
+    for graph in _all_graphs(model):
         yield from graph.node
-    for function in model.functions:
-        yield from function.node
 
 
 def _tensors(model: Any) -> Iterable[Any]:
-    for graph in _graphs(model.graph):
-        yield from graph.initializer
-        for sparse in graph.sparse_initializer:
+    for graph in _all_graphs(model):
+        yield from getattr(graph, "initializer", ())  # a function has none
+        for sparse in getattr(graph, "sparse_initializer", ()):
             yield from (sparse.values, sparse.indices)
     for node in _nodes(model):
         for attribute in node.attribute:
