@@ -84,7 +84,7 @@ def test_what_was_computed_before_a_kill_is_not_computed_again(store: Store, mon
     assert asked(maker, np.arange(20))[1] == 4
 
 
-@pytest.mark.parametrize("damage", [b"", b"no array", None])
+@pytest.mark.parametrize("damage", [b"", b"no array", b"PK\x03\x04" + bytes(30), None])
 def test_a_damaged_chunk_is_made_again(store: Store, damage: bytes | None) -> None:
     maker = maker_of(store)
     first, _ = asked(maker, np.arange(20))
@@ -104,6 +104,14 @@ def test_another_backbone_other_pixels_or_other_images_are_another_question(stor
         assert asked(other, positions)[1] == 8
     assert asked(maker_of(store), positions + 1)[1] == 8
     assert asked(maker_of(store, seed=5, batch_size=99), positions)[1] == 0  # nothing here is drawn by the seed
+
+
+@pytest.mark.parametrize("change", [{"recode": 30}, {"recode_share": 0.9}, {"jitter": 0.8}, {"recode_from": 9.0}])
+def test_a_view_that_is_saved_otherwise_is_another_question(store: Store, change: dict[str, float]) -> None:
+    as_before, positions = {"recode": 75, "recode_share": 0.5}, np.arange(8)
+    assert asked(maker_of(store, **as_before), positions, 1)[1] == 8
+    assert asked(maker_of(store, **as_before), positions, 1)[1] == 0
+    assert asked(maker_of(store, **{**as_before, **change}), positions, 1)[1] == 8
 
 
 def test_each_view_is_drawn_by_the_seed_and_the_image(store: Store) -> None:

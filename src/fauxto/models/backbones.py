@@ -194,7 +194,11 @@ def _shape_of(network: nn.Module, size: int) -> tuple[int, bool]:
     image = torch.linspace(-1, 1, 3 * size * size).view(1, 3, size, size)
     with torch.no_grad():
         features = network(image)
-        forward_features: Any = getattr(network, "forward_features", network)
+        if not isinstance(features, torch.Tensor) or features.ndim != 2:
+            raise ConfigError("this backbone does not answer with one row of features per image: take another")
+        forward_features: Any = getattr(network, "forward_features", None)
+        if forward_features is None:
+            return features.shape[1], False
         maps = forward_features(image)
     is_map = maps.ndim == 4 and maps.shape[:2] == features.shape
     return features.shape[1], is_map and torch.allclose(maps.mean(dim=(2, 3)), features, atol=1e-5, rtol=1e-4)

@@ -40,12 +40,13 @@ def first_network(config: TrainConfig, init: str | Path | None) -> nn.Module:
             before = _GROWN_FROM[config.model]
             raise UsageError(f"model {config.model!r} goes on from a trained detector with model {before!r}: name it with --init")
         return factory.build(config.model, **factory.options(config))
-    network, card = load_network(Detector.load(init).folder)
+    detector = Detector.load(init)
+    network, card = load_network(detector.folder)
     wanted = {"name": config.model, **factory.options(config)}
     if (card["model"]["name"], config.model) == ("evidence", "routed"):
         return nets.RoutedNet(network)  # type: ignore[arg-type]
     if (card["model"]["name"], config.model) == ("routed", "general"):
-        return GeneralNet(network, temperature=Detector.load(init).temperature)  # type: ignore[arg-type]
+        return GeneralNet(network, temperature=detector.temperature)  # type: ignore[arg-type]
     if card["model"] != wanted:
         raise UsageError(f"{init} holds the network {card['model']}, the configuration asks for {wanted}: give the same for both")
     return network

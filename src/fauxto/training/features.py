@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import zipfile
 from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
@@ -13,16 +14,18 @@ import numpy as np
 import torch
 
 from fauxto.config import TrainConfig
-from fauxto.data.loaders import augmented, squares
+from fauxto.data.loaders import augmented, network_input
 from fauxto.data.splits import Positions
 from fauxto.data.store import Store
 from fauxto.models.backbones import Backbone
-from fauxto.preprocess import PreprocessSpec, cut_square, fit_square, normalised, to_network_input
+from fauxto.preprocess import PreprocessSpec, cut_square, fit_square, normalised
 from fauxto.runs import cache_folder, write_whole
 from fauxto.training.logs import EpochBar
 
 CHUNK = 512  # images in a file of the cache: what a kill can cost
 AT_ONCE = 32
+# What ``data.loaders.augmented`` reads of a configuration.
+_DRAWN_BY = ("seed", "horizontal_flip", "shift", "perturb_share", "recode", "recode_from", "recode_share", "jitter")
 _CODE = ("preprocess.py", "perturb/__init__.py", "data/loaders.py", "models/grafting.py", "training/features.py")
 
 
@@ -79,7 +82,7 @@ class FeatureMaker:
 
     def _inputs(self, positions: Positions, view: int) -> np.ndarray:
         if not view:
-            return to_network_input(squares(self.store, positions, self.spec), self.spec)
+            return network_input(self.store, positions, self.spec)
         return np.concatenate([self._random_view(int(at), view) for at in positions])
 
     def _random_view(self, position: int, view: int) -> np.ndarray:
@@ -91,7 +94,7 @@ class FeatureMaker:
         return normalised(augmented(fit_square(image, size=spec.size)[None], spec, self.config, rng), spec)
 
     def _key(self, positions: Positions, view: int) -> str:
-        drawn = {key: getattr(self.config, key) for key in ("seed", "horizontal_flip", "shift", "perturb_share")}
+        drawn = {key: getattr(self.config, key) for key in _DRAWN_BY}
         about = [self.store.folder.name, self.backbone.fingerprint, asdict(self.spec), [view, drawn] if view else view]
         about += [self.backbone.name, self.config.pool, self.device.type]
         digest = hashlib.sha256(json.dumps(about).encode() + positions.astype("<i8").tobytes())
@@ -103,10 +106,11 @@ class FeatureMaker:
 def _read(path: Path, shape: tuple[int, int]) -> np.ndarray | None:
     """Return a chunk of the cache; one that is missing or damaged is None, and made again."""
     try:
-        found: np.ndarray = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+        with path.open("rb") as stream:
+            found = np.load(stream, allow_pickle=False)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
         return None
-    return found if found.shape == shape and found.dtype == np.float32 else None
+    return found if isinstance(found, np.ndarray) and found.shape == shape and found.dtype == np.float32 else None
 
 
 def _write(path: Path, features: np.ndarray) -> None:

@@ -21,7 +21,7 @@ try:
 except ImportError as error:
     raise missing_extra("train", error.name or "torch") from error
 
-# Added to the mean loss: half of it times the sum of squared weights, of features with spread 1.
+# Of features with spread 1. "linear": half of it times the sum of squares is added to the mean loss; "mlp": AdamW's decay.
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 HIDDEN = 64
 MAX_EPOCHS, PATIENCE, BATCH_SIZE, LEARNING_RATE = 60, 5, 256, 1e-3
