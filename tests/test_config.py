@@ -160,6 +160,12 @@ def test_a_config_error_is_a_usage_error():
     assert issubclass(ConfigError, UsageError)
 
 
+@pytest.mark.parametrize("changes", [{"jitter": 0.5, "recode": 75}, {"recode_share": 0.5}, {"jitter": 0.5, "recode_share": 0.5}])
+def test_what_would_do_nothing_is_refused(changes):
+    with pytest.raises(ConfigError, match="jitter needs recode_share below 1"):
+        TrainConfig(**changes)
+
+
 # ---------------------------------------------------------------- other dataclasses
 
 

@@ -225,6 +225,8 @@ def test_known_logits_must_be_as_many_as_the_images(detector: Detector) -> None:
         ({"rule": "best"}, "impossible"),
         ({"calibration": {"temperature": -1}}, "impossible"),
         ({"calibration": "hot"}, "lacks"),
+        ({"calibration": {"temperature": 1, "certain_logit": "x"}}, "lacks"),
+        ({"calibration": {"temperature": 1, "certain_logit": -1}}, "impossible"),
         ({"threshold": 7}, "impossible"),
         ({"unsure": {"low": 1}}, "lacks"),
         ({"scope": []}, "lacks"),

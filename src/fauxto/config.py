@@ -135,6 +135,8 @@ class TrainConfig:
             raise ConfigError(f"a backbone belongs to model 'frozen', not to {self.model!r}: leave one of them out")
         if self.model == "frozen" and self.mirrored:
             raise ConfigError("a head on a frozen backbone knows no mirror images: set mirrored = false")
+        if (self.jitter and self.recode_share == 1) or (self.recode_share < 1 and not self.recode):
+            raise ConfigError("jitter needs recode_share below 1, and that a recode above 0: give all three, or none of them")
         if self.model in ("routed", "general") and (self.crop or self.shift):
             raise ConfigError(
                 f"model {self.model!r} looks for the codec's grid, which cutting and moving lose: set crop and shift to 0"

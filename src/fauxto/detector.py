@@ -275,7 +275,6 @@ class Detector:
             is_sound = (
                 self._has_sound_rules()
                 and self.over_tiles._has_sound_rules()
-                and 0 <= self.certain_logit < math.inf
                 and self.spec.size > 0
                 and isinstance(self.card["name"], str)
                 and all(isinstance(self.card[key], dict) for key in ("trained_on", "model"))
@@ -290,7 +289,7 @@ class Detector:
 
     def _has_sound_rules(self) -> bool:
         self.rule, self.scope, points_of(self.card)  # reading them is the check
-        return is_possible(self.card["calibration"])
+        return is_possible(self.card["calibration"]) and 0 <= self.certain_logit < math.inf
 
 
 class _Prepared(NamedTuple):

@@ -115,6 +115,16 @@ def test_arrays_that_are_refused(tmp_path: Path, photographs: np.ndarray, monkey
     refused("shape", image=photographs[..., :1])
     refused("one text for each", image=photographs, cifake_path=np.array(["a"]))
     refused("allow_pickle", image=np.array([{"a": 1}], dtype=object))
+    for name in ("image.npy", "cifake_path.npy"):  # no array at all, and a header that is no Python
+        for payload in (b"no array", b"\x93NUMPY\x01\x00\x10\x00{'descr': (((     "):
+            np.savez(tmp_path / "a.npz", image=photographs)
+            arrays = zipfile.ZipFile(tmp_path / "a.npz").read("image.npy")
+            with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+                archive.writestr("image.npy", arrays if name != "image.npy" else payload)
+                if name != "image.npy":
+                    archive.writestr(name, payload)
+            with pytest.raises(DataError):
+                open_reals(tmp_path / "a.npz", SMALL)
     (tmp_path / "a.npz").write_bytes(b"no zip")
     with pytest.raises(DataError, match="array image"):
         open_reals(tmp_path / "a.npz", SMALL)

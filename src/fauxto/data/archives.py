@@ -19,7 +19,7 @@ from fauxto.images import MAX_FILE_BYTES
 Payload = bytes | ImageError
 _MAX_HEADER_BYTES = 1 << 20
 # What the standard library raises on damaged archives; LZMAError is looked up by name, Python may be built without it.
-_DAMAGED = (
+DAMAGED = (
     *(tarfile.TarError, zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, NotImplementedError),
     *(RuntimeError, ValueError, KeyError, IndexError, OverflowError),
 )
@@ -147,7 +147,7 @@ def damage_named(path: Path) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise DataError(f"{path} cannot be read ({error.strerror}): mend its permissions or get it again") from error
-        if isinstance(error, _DAMAGED) or type(error).__name__ == "LZMAError":
+        if isinstance(error, DAMAGED) or type(error).__name__ == "LZMAError":
             raise DataError(f"the archive {path} is damaged or truncated ({error}): get it again") from error
         raise
 

@@ -14,7 +14,7 @@ from fauxto.config import TrainConfig
 from fauxto.data.splits import Positions
 from fauxto.data.store import Store
 from fauxto.perturb import training_perturbed
-from fauxto.preprocess import PreprocessSpec, fit_square, normalised, recoded, to_network_input
+from fauxto.preprocess import PreprocessSpec, cut_square, fit_square, normalised, recoded, to_network_input
 
 T = TypeVar("T")
 
@@ -153,21 +153,8 @@ def squares(store: Store, positions: Positions, spec: PreprocessSpec, *, rng: np
         return store.batch(positions)
     images = (store.image(at) for at in positions)
     if rng is not None and spec.fit == "centre":
-        images = (cut_anywhere(image, rng, size=spec.size) for image in images)
+        images = (cut_square(image, at=(rng.random(), rng.random()), size=spec.size) for image in images)
     return np.stack([fit_square(image, size=spec.size, fit=spec.fit) for image in images])
-
-
-def cut_anywhere(image: np.ndarray, rng: np.random.Generator, *, size: int) -> np.ndarray:
-    """Return a square of an image's own pixels at a random place; an image that is too small stays as it is.
-
-    Example:
-        >>> cut_anywhere(np.zeros((40, 50, 3), np.uint8), np.random.default_rng(0), size=32).shape
-        (32, 32, 3)
-    """
-    if min(image.shape[:2]) < size:
-        return image
-    top, left = (int(rng.integers(side - size + 1)) for side in image.shape[:2])
-    return image[top : top + size, left : left + size]
 
 
 def flipped(images: np.ndarray, chosen: np.ndarray) -> np.ndarray:

@@ -100,6 +100,8 @@ def columns_for(card: Mapping[str, Any], store: Store) -> dict[str, Positions]:
     trained_on = training_on(card, store)
     if trained_on is None or was_guest(trained_on):
         return _columns_of_other_data(store)
+    if not isinstance(trained_on.get("config"), dict):
+        raise DataError("the detector's card does not say how these data were split in its training: train it again")
     split = make_split(store, from_mapping(TrainConfig, trained_on["config"]))
     _check_same_test(store, split, trained_on)
     return {TEST: split.test, UNSEEN: split.test_unseen}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import tokenize
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from fauxto.data.archives import DAMAGED
 from fauxto.data.sources import locate, open_photographs
 from fauxto.data.store import Progress, Store, load_data, open_store
 from fauxto.errors import DataError
@@ -151,12 +152,14 @@ def _from_npz(file: Path) -> _Pictures:
         with np.load(file, allow_pickle=False) as arrays:
             images = arrays["image"]
             groups = arrays["cifake_path"] if "cifake_path" in arrays.files else None
-    except (OSError, ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error) as error:
+            names = None if groups is None else np.asarray(groups).tolist()
+    except (*DAMAGED, MemoryError, SyntaxError, tokenize.TokenError, SystemError, zipfile.LargeZipFile) as error:
         raise DataError(f"{refusal} ({error})") from error
+    images = np.asarray(images)  # what is no array is read as bytes
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3 or 0 in images.shape:
         raise DataError(f"{refusal}, got {images.dtype} of shape {images.shape}")
-    if groups is not None and (groups.dtype.kind != "U" or groups.shape != images.shape[:1]):
+    if groups is not None and (np.asarray(groups).dtype.kind != "U" or np.shape(groups) != images.shape[:1]):
         raise DataError(f"{file.name}: cifake_path must hold one text for each of {len(images)} images")
-    named = [f"{file.name}#{number}" for number in range(len(images))] if groups is None else groups.tolist()
+    named = [f"{file.name}#{number}" for number in range(len(images))] if names is None else names
     sides = [np.full(len(images), side) for side in images.shape[1:3]]
     return _Pictures(named, sides[0], sides[1], lambda position: images[position], [])

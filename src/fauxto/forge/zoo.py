@@ -120,7 +120,8 @@ def make_zoo(
             trained, line = _made(member, trained, reals, workshop, out, settings)
             write_summary(out)
             bar.ended(number, line)
-    write_summary(out)
+    if trained is None:  # nothing was made; the summary may be older than the members
+        write_summary(out)
     write_sheet(out)
     return out
 
