@@ -6,7 +6,7 @@ import pytest
 
 from fauxto.errors import ConfigError
 from fauxto.forge.recipes import RECIPES, members_of
-from fauxto.forge.zoo import FAMILIES
+from fauxto.forge.making import FAMILIES
 from fauxto.mapping import from_mapping
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from fauxto.data.store import load_data
 from fauxto.errors import ConfigError, TrainingError, UsageError
-from fauxto.forge import zoo
+from fauxto.forge import making, zoo
 from fauxto.forge.reals import Reals
 from fauxto.forge.recipes import Member
 from fauxto.forge.settings import ForgeSettings
@@ -37,7 +37,7 @@ def rows_of(out: Path) -> list[dict[str, str]]:
 @pytest.mark.parametrize("name", MEMBERS_BY_NAME)
 def test_every_member_makes_images_of_its_own(name: str, workshop: Workshop, photographs: np.ndarray) -> None:
     member = MEMBERS_BY_NAME[name]
-    made, trained = zoo.forge_images(member, workshop, seed=1)
+    made, trained = making.forge_images(member, workshop, seed=1)
     assert made.images.dtype == np.uint8
     assert made.images.shape == (member.n_images, SIZE, SIZE, 3)
     assert np.isfinite(trained.loss)
@@ -47,14 +47,14 @@ def test_every_member_makes_images_of_its_own(name: str, workshop: Workshop, pho
     if reconstructs:
         assert len(set(made.source.tolist())) == member.n_images
         assert (made.images != photographs[made.source]).any(axis=(1, 2, 3)).all()
-    again, _ = zoo.forge_images(member, workshop, seed=1)
+    again, _ = making.forge_images(member, workshop, seed=1)
     np.testing.assert_array_equal(again.images, made.images)
-    other, _ = zoo.forge_images(member, workshop, seed=2)
+    other, _ = making.forge_images(member, workshop, seed=2)
     assert (other.images != made.images).any()
 
 
 def test_every_family_is_tried_here() -> None:
-    assert {member.family for member in MEMBERS} == set(zoo.FAMILIES)
+    assert {member.family for member in MEMBERS} == set(making.FAMILIES)
 
 
 def test_the_data_set_opens_as_any_other(forged: Path, reals: Reals) -> None:
@@ -105,7 +105,7 @@ class Stopped(Exception):
 def test_an_interrupted_forge_goes_on_without_doing_again(
     reals: Reals, settings: ForgeSettings, tmp_path: Path, forged: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    members, out, real_make = MEMBERS[3:6], tmp_path / "out", zoo.forge_images
+    members, out, real_make = MEMBERS[3:6], tmp_path / "out", making.forge_images
     begun: list[str] = []
 
     def stopping(member: Member, workshop: Workshop, **more: object) -> object:
@@ -114,7 +114,7 @@ def test_an_interrupted_forge_goes_on_without_doing_again(
             raise Stopped
         return real_make(member, workshop, **more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(zoo, "forge_images", stopping)
+    monkeypatch.setattr(making, "forge_images", stopping)
     with pytest.raises(Stopped):
         zoo.make_zoo(reals, members, out, settings, device="cpu", shown=False)
     assert len(load_data(out)) == 20 + 6 + 6, "what is whole is a data set already"
@@ -123,6 +123,27 @@ def test_an_interrupted_forge_goes_on_without_doing_again(
     for member in members:
         for file in sorted((forged / "fake" / member.name).glob("*.png")):
             assert (out / "fake" / member.name / file.name).read_bytes() == file.read_bytes(), "as if never interrupted"
+
+
+def test_members_made_at_once_are_the_same(
+    reals: Reals, settings: ForgeSettings, tmp_path: Path, forged: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n_threads = torch.get_num_threads()
+    monkeypatch.setattr("os.cpu_count", lambda: 2 * n_threads)  # as many threads for each of two as here, for the same sums
+    out = zoo.make_zoo(reals, MEMBERS[:4], tmp_path / "out", settings, device="cpu", n_jobs=2, shown=False)
+    for member in MEMBERS[:4]:
+        files = sorted((out / "fake" / member.name).glob("*.png"))
+        assert files
+        for file in files:
+            assert file.read_bytes() == (forged / "fake" / member.name / file.name).read_bytes()
+    assert {row["generator"] for row in rows_of(out)} == {"", *(member.name for member in MEMBERS[:4])}
+
+
+def test_what_ends_one_of_several_processes_ends_the_forge(reals: Reals, settings: ForgeSettings, tmp_path: Path) -> None:
+    impossible = Member("gan/a", "gan", "a", {"colour": 1})
+    with pytest.raises(ConfigError, match="unknown key 'colour'"):
+        zoo.make_zoo(reals, (impossible, *MEMBERS[:1]), tmp_path / "out", settings, device="cpu", n_jobs=2, shown=False)
+    assert (tmp_path / "out" / "manifest.csv").is_file(), "what was whole by then is a data set"
 
 
 def test_members_come_into_one_folder_bit_by_bit(reals: Reals, settings: ForgeSettings, tmp_path: Path) -> None:
@@ -147,7 +168,7 @@ def test_another_forge_is_refused(forged: Path, reals: Reals, settings: ForgeSet
 
 def test_impossible_members_and_machines(workshop: Workshop, photographs: np.ndarray) -> None:
     with pytest.raises(ConfigError, match="unknown key 'colour'"):
-        zoo.forge_images(Member("gan/a", "gan", "a", {"colour": 1}), workshop)
+        making.forge_images(Member("gan/a", "gan", "a", {"colour": 1}), workshop)
     broken = Workshop(photographs, device="cpu")
     broken.note(torch.tensor(float("nan")))
     with pytest.raises(TrainingError, match="NaN"):

@@ -27,6 +27,7 @@ def forge(
     encode: Annotated[str, typer.Option(help="How all images are saved: png, or such as jpeg-75.")] = "png",
     seed: Annotated[int, typer.Option(help="Decides crops, weights and samples.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    jobs: Annotated[int, typer.Option(min=1, max=256, help="Members made at once, each in a process of its own.")] = 1,
     resume: Annotated[bool, typer.Option("--resume", help="Go on: members that are whole are not made again.")] = False,
     as_list: Annotated[bool, typer.Option("--list", help="Print the members of the recipe and stop.")] = False,
     skip_broken: SkipBroken = False,
@@ -39,7 +40,7 @@ def forge(
       fauxto forge photos --out forged
       fauxto forge photos --out forged --only autoencoder
       fauxto forge photos --out forged --resume
-      fauxto forge cifar.npz --out forged-jpeg --encode jpeg-75 --recipe full --device cuda
+      fauxto forge cifar.npz --out forged-jpeg --encode jpeg-75 --recipe full --device cuda --jobs 12
       fauxto forge --list --recipe full
     """
     from fauxto.forge.recipes import members_of
@@ -62,4 +63,4 @@ def forge(
 
     with counting_bar("decoding images") as progress:
         photographs = open_reals(reals, settings, skip_broken=skip_broken, progress=progress)
-    typer.echo(make_zoo(photographs, members, out, settings, resume=resume, device=device))
+    typer.echo(make_zoo(photographs, members, out, settings, resume=resume, device=device, n_jobs=jobs))

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from fauxto.forge.augment import seen
 from fauxto.forge.blocks import Residual, begin_evenly, conv, normalised, up
 from fauxto.forge.workshop import Descent, Forged, Workshop, batch_sizes, to_pixels, without_source
 from fauxto.mapping import bounded
@@ -37,6 +38,7 @@ class GanConfig:
         n_noise: Length of the noise vector.
         decay: Of the running mean of the generator's weights.
         critic_haste: Learning rate of the critic over the generator's (Heusel et al. 2017).
+        augmented: Whether the critic sees all images moved, recoloured and cut out (``forge.augment``).
     """
 
     block: Literal["plain", "residual", "style"] = "plain"
@@ -55,6 +57,7 @@ class GanConfig:
     batch_size: int = bounded(32, low=2)
     learning_rate: float = bounded(1e-3, low=0, high=1, above_low=True)
     critic_haste: float = bounded(1.0, low=0, high=100, above_low=True)
+    augmented: bool = False
 
 
 class Convolutional(nn.Module):
@@ -177,9 +180,11 @@ def train(config: GanConfig, workshop: Workshop) -> nn.Module:
         Descent(network, learning_rate=rate, n_steps=config.n_steps, betas=(0.5, 0.99), is_constant=True)
         for network, rate in zip((generator, critic), rates, strict=True)
     ]
+    shown = seen if config.augmented else nn.Identity()
     for step, (images, _) in enumerate(workshop.batches(config.n_steps, batch_size=config.batch_size)):
         with torch.no_grad(), workshop.autocast():
-            made = generator(_noise(config.n_noise, len(images), workshop))
+            made = shown(generator(_noise(config.n_noise, len(images), workshop)))
+        images = shown(images)
         with workshop.autocast():
             loss = critic_loss(critic(images), critic(made), config.loss)
         if config.penalty and (config.loss == "wasserstein" or step % 8 == 0):
@@ -188,7 +193,7 @@ def train(config: GanConfig, workshop: Workshop) -> nn.Module:
         descents[1].step(loss)
         if step % config.n_critic == 0:
             with workshop.autocast():
-                verdict = critic(generator(_noise(config.n_noise, len(images), workshop)))
+                verdict = critic(shown(generator(_noise(config.n_noise, len(images), workshop))))
             descents[0].step(generator_loss(verdict, config.loss))
             mean.update_parameters(generator)
     mean.n_noise = config.n_noise  # type: ignore[assignment]

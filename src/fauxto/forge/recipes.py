@@ -79,6 +79,15 @@ _FLOWS: tuple[tuple[str, Row], ...] = (
     ("heun-guided", {"n_steps": 10, "method": "heun", "guidance": 1.0}),
 )
 
+_PATIENT: Row = {"n_steps": 6000, "batch_size": 128, "decay": 0.999}  # of the full recipe
+_PATIENT_GANS: dict[str, Row] = {
+    "dcgan": {"learning_rate": 2e-4},
+    "wgan-gp": {"learning_rate": 2e-4, "penalty": 10.0, "critic_haste": 3.0},
+    "sngan": {"learning_rate": 2e-4},
+    "sngan-shuffle": {"learning_rate": 2e-4},
+    "stylegan": {"augmented": False},
+}
+
 
 def _autoencoders(rows: tuple[tuple[str, int, str, str, str, str, int, str, int, Row], ...], more: Row) -> Iterator[Member]:
     for *values, extra in rows:
@@ -130,29 +139,25 @@ def _full_autoencoders() -> Iterator[Member]:
 
 
 def _full() -> Iterator[Member]:
-    """Yield the members for a GPU or a night: products over the axes, larger, and longer at it."""
+    """Yield the members for a GPU or a night: the same kinds, larger and longer at it, then products over axes."""
+    for width, seed in ((64, 0), (96, 1)):
+        for kind, config in _GANS:
+            settings = config | _PATIENT | {"width": width, "n_noise": 128, "augmented": seed == 0} | _PATIENT_GANS[kind]
+            yield Member(f"gan/{kind}-w{width}-s{seed}", "gan", kind, settings, {}, 1000, seed)
+        for patch, predicts in ((1, "velocity"), (2, "noise")):
+            unet: Row = _PATIENT | {"width": width, "patch": patch, "predicts": predicts, "learning_rate": 6e-4}
+            for kind, sampling in _DDPM:
+                yield Member(
+                    f"diffusion/{kind}-{predicts}-w{width}-p{patch}-s{seed}", "diffusion", predicts, unet, sampling, 600, seed
+                )
+        for patch in (1, 2):
+            unet = _PATIENT | {"width": width, "patch": patch, "learning_rate": 6e-4}
+            for kind, sampling in _FLOWS:
+                yield Member(f"flow/{kind}-w{width}-p{patch}-s{seed}", "flow", "flow", unet, sampling, 600, seed)
+        for kind, over in (("pixelcnn", "pixels"), ("vq-pixelcnn", "codes")):
+            config = {"over": over, "width": width, "n_blocks": 8, "code_steps": 4000, "n_steps": 6000, "learning_rate": 1e-3}
+            yield Member(f"autoregressive/{kind}-w{width}-s{seed}", "autoregressive", over, config, {}, 500, seed)
     yield from _full_autoencoders()
-    for (kind, config), width, seed in itertools.product(_GANS, (48, 96), (0, 1)):
-        settings = config | {"width": width, "n_steps": 20_000, "batch_size": 64, "decay": 0.999, "learning_rate": 4e-4}
-        yield Member(f"gan/{kind}-w{width}-s{seed}", "gan", kind, settings, {}, 2000, seed)
-    for width, patch, predicts in itertools.product((64, 96), (1, 2), ("noise", "velocity")):
-        unet: Row = {
-            "width": width,
-            "patch": patch,
-            "predicts": predicts,
-            "n_steps": 20_000,
-            "decay": 0.999,
-            "learning_rate": 5e-4,
-        }
-        for kind, sampling in _DDPM:
-            yield Member(f"diffusion/{kind}-{predicts}-w{width}-p{patch}-s0", "diffusion", predicts, unet, sampling, 1500)
-    for width, patch in itertools.product((64, 96), (1, 2)):
-        unet = {"width": width, "patch": patch, "n_steps": 20_000, "decay": 0.999, "learning_rate": 5e-4}
-        for kind, sampling in _FLOWS:
-            yield Member(f"flow/{kind}-w{width}-p{patch}-s0", "flow", "flow", unet, sampling, 1500)
-    for kind, over, width in (("pixelcnn", "pixels", 96), ("vq-pixelcnn", "codes", 128)):
-        config = {"over": over, "width": width, "n_blocks": 10, "code_steps": 4000, "n_steps": 10_000, "learning_rate": 1e-3}
-        yield Member(f"autoregressive/{kind}-w{width}-s0", "autoregressive", over, config, {}, 1500)
 
 
 RECIPES: dict[str, tuple[Member, ...]] = {"quick": tuple(_quick()), "full": tuple(_full())}
