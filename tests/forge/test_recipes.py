@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from fauxto.errors import ConfigError
-from fauxto.forge.recipes import RECIPES, members_of
 from fauxto.forge.making import FAMILIES
+from fauxto.forge.recipes import RECIPES, members_of
 from fauxto.mapping import from_mapping
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -29,7 +29,8 @@ class UNetConfig:
     Attributes:
         width: Channels of its first level.
         patch: Pixels a side that become one position of it.
-        n_classes: Groups of like images that serve as classes for guidance; 0 for none.
+        n_classes: Groups of like images that serve as classes for guidance; 0 for none. Classes that the photographs came with
+            go before them, however many they are.
         predicts: Diffusion: the noise, or the velocity (Salimans and Ho 2022).
         decay: Of the running mean of the weights.
     """
@@ -98,6 +99,8 @@ def train(config: UNetConfig, workshop: Workshop) -> TimedNetwork:
 def learned(config: UNetConfig, workshop: Workshop, loss_of: Callable[[Predict, Tensor], Tensor]) -> TimedNetwork:
     """Return a U-Net that has minimised a loss; also flow's way."""
     known = pseudo_classes(workshop, config.n_classes)
+    if config.n_classes and workshop.kind is not None:
+        config = replace(config, n_classes=int(known.max()) + 1)
     network = workshop.placed(UNet(width=config.width, patch=config.patch, n_classes=config.n_classes))
     mean = averaged_copy(network, decay=config.decay)
     descent = Descent(network, learning_rate=config.learning_rate, n_steps=config.n_steps)

@@ -27,7 +27,7 @@ _place: list[Place] = []  # of a process that makes members for another
 def one_by_one(members: Sequence[Member], place: Place, bar: ForgeBar) -> Iterator[str]:
     """Make members in their order; yield the line that says what each has become."""
     reals, out, settings, device = place
-    workshop = Workshop(reals.images, device=device, progress=bar.step)
+    workshop = Workshop(reals.images, kinds=reals.kind, device=device, progress=bar.step)
     trained: Trained | None = None
     for member in members:
         bar.begin(member.name)

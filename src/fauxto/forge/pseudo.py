@@ -1,4 +1,4 @@
-"""Groups of like images that stand for classes where nobody has named any: k-means on small versions (Lloyd 1982)."""
+"""Classes for guidance; where nobody has named any, groups of like images: k-means on small versions (Lloyd 1982)."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ SIDE, N_ROUNDS = 4, 10
 
 
 def pseudo_classes(workshop: Workshop, n_classes: int) -> Tensor:
-    """Return the group of each real image: int64, shape (n,), on the CPU; all 0 without classes."""
+    """Return the class of each real image, or its group: int64, shape (n,), on the CPU; all 0 without classes."""
     n = len(workshop.reals)
+    if n_classes and workshop.kind is not None:
+        return workshop.kind
     if n_classes < 2:
         return torch.zeros(n, dtype=torch.int64)
     small = torch.cat(

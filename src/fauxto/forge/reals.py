@@ -32,29 +32,33 @@ class Reals:
         images: uint8, shape (n, size, size, 3).
         group: What identifies the photograph of each image; crops of one photograph share it.
         said: Sentences on what was taken and what was left out.
+        kind: What each image shows, in a word; empty where nobody has said.
     """
 
     name: str
     images: np.ndarray
     group: tuple[str, ...]
     said: tuple[str, ...] = ()
+    kind: tuple[str, ...] = ()
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over pixels and groups, hex."""
-        digest = hashlib.sha256(repr((self.images.shape, self.group)).encode(errors="backslashreplace"))
+        """SHA-256 over pixels, groups and kinds, hex."""
+        about = (self.images.shape, self.group, *([self.kind] if self.kind else []))
+        digest = hashlib.sha256(repr(about).encode(errors="backslashreplace"))
         digest.update(np.ascontiguousarray(self.images).data)
         return digest.hexdigest()
 
 
 class _Pictures(NamedTuple):
-    """Photographs before they are cut: what identifies each, height and width of each, and how to get one."""
+    """Photographs before they are cut: what identifies each, height and width of each, how to get one, what each shows."""
 
     group: list[str]
     height: np.ndarray
     width: np.ndarray
     image: Callable[[int], np.ndarray]
     said: list[str]
+    kind: list[str]
 
 
 def open_reals(
@@ -85,7 +89,8 @@ def open_reals(
             f"needs {FEWEST}: give more photographs, several --crops of each, or another --size"
         )
     groups = tuple(pictures.group[position] for position, _ in pieces)
-    return Reals(root.name, np.stack([image for _, image in pieces]), groups, (*pictures.said, *small))
+    kinds = tuple(pictures.kind[position] for position, _ in pieces) if pictures.kind else ()
+    return Reals(root.name, np.stack([image for _, image in pieces]), groups, (*pictures.said, *small), kinds)
 
 
 def _pieces(pictures: _Pictures, large: np.ndarray, settings: ForgeSettings) -> Iterator[tuple[int, np.ndarray]]:
@@ -139,11 +144,11 @@ def _real_pictures(store: Store, said: list[str]) -> _Pictures:
     if at.size < len(store):
         said.append(f"{at.size:,} of {len(store):,} images are real and in no part called test: only they are used")
     groups = [group or path for group, path in zip(store.group[at].tolist(), store.path[at].tolist(), strict=True)]
-    return _Pictures(groups, store.height[at], store.width[at], lambda position: store.image(int(at[position])), said)
+    return _Pictures(groups, store.height[at], store.width[at], lambda position: store.image(int(at[position])), said, [])
 
 
 def _from_npz(file: Path) -> _Pictures:
-    """Read the arrays ``image`` and, where there is one, ``cifake_path``; nothing in the file is executed."""
+    """Read the array ``image``, and where they are there ``cifake_path`` and ``class``; nothing in the file is executed."""
     refusal = f"{file.name} is no set of images: expected an .npz with an array image, uint8 of shape (n, height, width, 3)"
     try:
         with zipfile.ZipFile(file) as archive:
@@ -151,15 +156,16 @@ def _from_npz(file: Path) -> _Pictures:
                 raise DataError(f"{file.name} would fill more than {MAX_ARRAY_BYTES:,} bytes: give fewer images at once")
         with np.load(file, allow_pickle=False) as arrays:
             images = arrays["image"]
-            groups = arrays["cifake_path"] if "cifake_path" in arrays.files else None
-            names = None if groups is None else np.asarray(groups).tolist()
+            texts = {key: np.asarray(arrays[key]) for key in ("cifake_path", "class") if key in arrays.files}
+            names, kinds = (texts[key].tolist() if key in texts else [] for key in ("cifake_path", "class"))
     except (*DAMAGED, MemoryError, SyntaxError, tokenize.TokenError, SystemError, zipfile.LargeZipFile) as error:
         raise DataError(f"{refusal} ({error})") from error
     images = np.asarray(images)  # what is no array is read as bytes
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3 or 0 in images.shape:
         raise DataError(f"{refusal}, got {images.dtype} of shape {images.shape}")
-    if groups is not None and (np.asarray(groups).dtype.kind != "U" or np.shape(groups) != images.shape[:1]):
-        raise DataError(f"{file.name}: cifake_path must hold one text for each of {len(images)} images")
-    named = [f"{file.name}#{number}" for number in range(len(images))] if names is None else names
+    for key, text in texts.items():
+        if text.dtype.kind != "U" or text.shape != images.shape[:1]:
+            raise DataError(f"{file.name}: {key} must hold one text for each of {len(images)} images")
+    named = names or [f"{file.name}#{number}" for number in range(len(images))]
     sides = [np.full(len(images), side) for side in images.shape[1:3]]
-    return _Pictures(named, sides[0], sides[1], lambda position: images[position], [])
+    return _Pictures(named, sides[0], sides[1], lambda position: images[position], [], kinds)

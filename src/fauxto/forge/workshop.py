@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -39,14 +39,23 @@ class Workshop:
         device: Where members learn.
         in_bf16: Whether convolutions are computed in bfloat16.
         progress: Called with (done, total) steps.
+        kind: int64, shape (n,), on the CPU: what each image shows, counted from 0; None where nobody has said.
     """
 
-    def __init__(self, reals: np.ndarray, *, device: str = "auto", progress: Callable[[int, int], None] | None = None) -> None:
+    def __init__(
+        self,
+        reals: np.ndarray,
+        *,
+        kinds: Sequence[str] = (),
+        device: str = "auto",
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
         keep_large_blocks()
         torch.backends.cudnn.deterministic = True
         self.device = found_device(device)
         self.in_bf16 = computes_in_bf16(self.device.type)
         self.reals = torch.from_numpy(reals).permute(0, 3, 1, 2).contiguous().to(self.device)
+        self.kind = torch.from_numpy(np.unique(kinds, return_inverse=True)[1]) if kinds else None
         self.progress = progress or (lambda done, total: None)
         self._losses: list[Tensor] = []
 
