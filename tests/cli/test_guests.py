@@ -114,7 +114,7 @@ def check_card(card: dict, stores: dict) -> None:
 
 def check_going_on(run_folder: Path, stores: dict) -> None:
     config = preset("general", validation_share=0.5, left_out=("flow",))
-    assert first_network(config, run_folder).on_grid is not None, "general goes on from general"
+    assert first_network(config, run_folder).shapes is not None, "general goes on from general"
     main, guests = stores["main"], {"forge": stores["forged"]}
 
     def shares(config: TrainConfig) -> list[Share]:

@@ -8,7 +8,7 @@ import torch
 
 from fauxto.errors import DataError
 from fauxto.export import MAX_LOGIT_DIFFERENCE, export_onnx
-from fauxto.models.general import HIGH, MEDIAN, NEEDED, GeneralNet, PairNet, TraceNet
+from fauxto.models.general import HIGH, MEDIAN, NEEDED, GeneralNet, TraceNet
 from fauxto.models.routing import is_on_grid
 from fauxto.perturb import perturbed
 from fauxto.preprocess import PreprocessSpec
@@ -46,7 +46,7 @@ def lived_in(both: torch.Tensor) -> GeneralNet:
     return network.eval()
 
 
-@pytest.mark.parametrize("kind", [TraceNet, PairNet, GeneralNet])
+@pytest.mark.parametrize("kind", [TraceNet, GeneralNet])
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (33, 47)])
 def test_any_size_has_a_map_whose_mean_is_the_logit(kind: type, height: int, width: int) -> None:
     torch.manual_seed(0)
@@ -65,10 +65,9 @@ def test_the_residual_of_a_single_pixel_is_the_filter() -> None:
     torch.testing.assert_close(found[1] / found[1, 1, 1], torch.tensor([[0.25, -0.5, 0.25], [-0.5, 1, -0.5], [0.25, -0.5, 0.25]]))
 
 
-@pytest.mark.parametrize("kind", [TraceNet, PairNet])
-def test_neither_brightness_nor_contrast_has_a_say(kind: type) -> None:
+def test_neither_brightness_nor_contrast_has_a_say_in_traces() -> None:
     torch.manual_seed(0)
-    network = kind().eval()
+    network = TraceNet().eval()
     weak = (torch.rand(4, 3, 32, 32) - 0.5) * 0.8
     weak[1] = weak[1, :, :, :1].expand(3, 32, 32)  # other textures: stripes, and one colour
     weak[2] = weak[2, :1].expand(3, 32, 32)
@@ -78,19 +77,11 @@ def test_neither_brightness_nor_contrast_has_a_say(kind: type) -> None:
             assert (network(changed) - logits).abs().max() < 0.2 * logits.std(), "far less than what textures do"
 
 
-@pytest.mark.parametrize("kind", [TraceNet, PairNet, GeneralNet])
+@pytest.mark.parametrize("kind", [TraceNet, GeneralNet])
 def test_a_flat_image_gives_a_number(kind: type) -> None:
     images = torch.full((2, 3, 32, 32), 0.3)
     assert torch.isfinite(kind().eval()(images)).all()
     assert torch.isfinite(kind().train()(images)).all()
-
-
-def test_pairs_are_differences_to_the_first_of_each_square(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = []
-    monkeypatch.setattr("fauxto.models.general.EvidenceNet.evidence", lambda self, pairs: seen.append(pairs) or pairs[:, 0])
-    PairNet().evidence(torch.tensor([[0.0, 1, 4], [2, 3, 6], [5, 7, 8]]).expand(1, 3, 3, 3))
-    wanted = torch.tensor([[0.0, 1, 0], [2, 3, 2], [0, 2, 0]])
-    torch.testing.assert_close(seen[0][0, 0] / seen[0][0, 0, 0, 1], wanted)
 
 
 def test_the_odds_of_both_add_up(lived_in: GeneralNet, both: torch.Tensor) -> None:
@@ -111,7 +102,8 @@ def test_each_image_is_asked_by_its_own_route_alone_and_as_in_a_batch(lived_in: 
         for at in (0, 30):
             alone = lived_in._of_others(both[at : at + 1], is_on_grid(both[at : at + 1])).mean((1, 2))
             torch.testing.assert_close(alone, together[at : at + 1], atol=1e-5, rtol=1e-4)
-        wanted = torch.where(is_on_grid(both), lived_in.on_grid(both) * 0.7 - 1, lived_in.off_grid(both) * 1.3 + 0.5)
+        shapes, traces = lived_in.shapes(both), lived_in.traces(both)
+        wanted = torch.where(is_on_grid(both), shapes * 0.7 - 1, (shapes + traces) * 1.3 + 0.5)
     torch.testing.assert_close(together, wanted, atol=1e-5, rtol=1e-4)
 
 
@@ -129,16 +121,18 @@ def test_a_training_step_moves_the_new_networks_alone(both: torch.Tensor, n_on_g
     assert all(weight.grad is not None for weight in learning), "several processes would wait for a weight without a part"
     torch.optim.SGD(learning, lr=0.1).step()
     assert all(torch.equal(value, before[name]) for name, value in network.known.state_dict().items())
-    assert network.on_grid.training
-    assert network.off_grid.training
+    assert network.shapes.training
+    assert network.traces.training
 
 
 def test_in_training_each_answer_stays_with_its_image(both: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     network = GeneralNet().train()
-    for part in (network.on_grid, network.off_grid):
-        monkeypatch.setattr(part, "evidence", lambda images: images[:, 0, ::4, ::4])
+    monkeypatch.setattr(network.shapes, "evidence", lambda images: images[:, 0, ::4, ::4])
+    monkeypatch.setattr(network.traces, "evidence", lambda images: 10 * images[:, 1, ::4, ::4])
     mixed = both[torch.arange(48).reshape(2, 24).T.flatten()]
-    torch.testing.assert_close(network._of_others(mixed, is_on_grid(mixed)), mixed[:, 0, ::4, ::4])
+    has_traces = (~is_on_grid(mixed)).float()[:, None, None]
+    wanted = mixed[:, 0, ::4, ::4] + 10 * has_traces * mixed[:, 1, ::4, ::4]
+    torch.testing.assert_close(network._of_others(mixed, is_on_grid(mixed)), wanted)
 
 
 def test_levelled_photographs_get_the_same_median_and_quantile_on_both_routes(lived_in: GeneralNet, both: torch.Tensor) -> None:

@@ -79,6 +79,8 @@ _FLOWS: tuple[tuple[str, Row], ...] = (
     ("heun-guided", {"n_steps": 10, "method": "heun", "guidance": 1.0}),
 )
 
+_STRONGLY: tuple[tuple[str, Row], ...] = (("ddim-strongly", {"n_steps": 30, "guidance": 3.0}),)
+_STRONGLY_FLOWS: tuple[tuple[str, Row], ...] = (("heun-strongly", {"n_steps": 15, "method": "heun", "guidance": 2.5}),)
 _PATIENT: Row = {"n_steps": 6000, "batch_size": 128, "decay": 0.999}  # of the full recipe
 _PATIENT_GANS: dict[str, Row] = {
     "dcgan": {"learning_rate": 2e-4},
@@ -146,13 +148,13 @@ def _full() -> Iterator[Member]:
             yield Member(f"gan/{kind}-w{width}-s{seed}", "gan", kind, settings, {}, 1000, seed)
         for patch, predicts in ((1, "velocity"), (2, "noise")):
             unet: Row = _PATIENT | {"width": width, "patch": patch, "predicts": predicts, "learning_rate": 6e-4}
-            for kind, sampling in _DDPM:
+            for kind, sampling in (*_DDPM, *_STRONGLY):
                 yield Member(
                     f"diffusion/{kind}-{predicts}-w{width}-p{patch}-s{seed}", "diffusion", predicts, unet, sampling, 600, seed
                 )
         for patch in (1, 2):
             unet = _PATIENT | {"width": width, "patch": patch, "learning_rate": 6e-4}
-            for kind, sampling in _FLOWS:
+            for kind, sampling in (*_FLOWS, *_STRONGLY_FLOWS):
                 yield Member(f"flow/{kind}-w{width}-p{patch}-s{seed}", "flow", "flow", unet, sampling, 600, seed)
         for kind, over in (("pixelcnn", "pixels"), ("vq-pixelcnn", "codes")):
             config = {"over": over, "width": width, "n_blocks": 8, "code_steps": 4000, "n_steps": 6000, "learning_rate": 1e-3}

@@ -62,21 +62,6 @@ class TraceNet(nn.Module):
             return _normalised(nn.functional.conv2d(wide, self.get_buffer("filter"), groups=3))
 
 
-class PairNet(EvidenceNet):
-    """An EvidenceNet that sees how far each pixel is from the first of its square of 2x2 (Tan et al. 2024, arXiv 2312.10461).
-
-    After JPEG little is left of the finest traces, and more than ``TraceNet`` sees is needed to find them.
-    """
-
-    def evidence(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the map (n, h / 4, w / 4), rounded up, whose mean is the logit."""
-        with torch.autocast(images.device.type, enabled=False):
-            images = images.float()
-            firsts = nn.functional.interpolate(images[:, :, ::2, ::2], size=images.shape[2:], mode="nearest")
-            pairs = _normalised(images - firsts)
-        return super().evidence(pairs)
-
-
 def _normalised(residual: torch.Tensor) -> torch.Tensor:
     """Divide by each image's own energy; one level is added, so that a flat image stays flat."""
     found: torch.Tensor = residual / (residual.square().mean(dim=(1, 2, 3), keepdim=True).sqrt() + _LEVEL)
@@ -84,10 +69,11 @@ def _normalised(residual: torch.Tensor) -> torch.Tensor:
 
 
 class GeneralNet(nn.Module):
-    """A network that knows one generator, and two that look for any: one for images on the codec's grid, one for all others.
+    """A network that knows one generator, and two that look for any: one at the whole image, one at its finest traces.
 
-    The odds of the known and of any other generator add up. To have been saved as JPEG must not look like a generator's trace,
-    nor its absence: both of the new networks are put on one scale of false alarms (``level``).
+    Where the codec has taken the finest traces away the first answers alone; elsewhere both maps add up. The odds of the known
+    and of any other generator add up too. To have been saved as JPEG must not look like a generator's trace, nor its absence:
+    all answers are put on one scale of false alarms (``level``).
 
     Args:
         known: Stays as it is; None begins with random weights, which is of use only to read others into.
@@ -101,7 +87,7 @@ class GeneralNet(nn.Module):
     def __init__(self, known: RoutedNet | None = None, *, temperature: float = 1.0) -> None:
         super().__init__()
         self.known = frozen(copy.deepcopy(known) if known is not None else RoutedNet())
-        self.on_grid, self.off_grid = PairNet(), TraceNet()
+        self.shapes, self.traces = EvidenceNet(), TraceNet()
         self.register_buffer("temperature", torch.tensor(temperature))
         for whose in ("", "known_", "whole_"):  # on the codec's grid, and off it
             self.register_buffer(f"{whose}scale", torch.ones(2))
@@ -142,10 +128,9 @@ class GeneralNet(nn.Module):
         parts = torch.split(photographs, 256)
         route, known = (torch.cat([of(part) for part in parts]) for of in (is_on_grid, self.known))
         check_enough(route)
-        for at, network in ((0, self.on_grid), (1, self.off_grid)):
-            chosen = route == (at == 0)
-            logits = torch.cat([network(part) for part in torch.split(photographs[chosen], 256)])
-            self._set_level("", at, logits)
+        others = torch.cat([self._unlevelled(part, is_on_grid(part)).mean(dim=(1, 2)) for part in parts])
+        for at, chosen in enumerate((route, ~route)):
+            self._set_level("", at, others[chosen])
         self._set_level("known_", 1, known[~route] / self.get_buffer("temperature"))
         self.get_buffer("whole_scale").fill_(1)
         self.get_buffer("whole_shift").fill_(0)
@@ -156,15 +141,17 @@ class GeneralNet(nn.Module):
         return self._levelled(self.known.evidence(images) / self.get_buffer("temperature"), route, "known_")
 
     def _of_others(self, images: torch.Tensor, route: torch.Tensor) -> torch.Tensor:
-        """Return the map of any generator's signs; in training, each of the two networks learns from its own images alone."""
+        return self._levelled(self._unlevelled(images, route), route, "")
+
+    def _unlevelled(self, images: torch.Tensor, route: torch.Tensor) -> torch.Tensor:
+        """Return the map of any generator's signs; in training, the finest traces are learned from images that have them."""
+        shapes: torch.Tensor = self.shapes.evidence(images)
         if not self.training:
-            found = torch.where(route.view(-1, 1, 1), self.on_grid.evidence(images), self.off_grid.evidence(images))
-        else:
-            order = torch.argsort(~route, stable=True)
-            n_on_grid, ordered = int(route.sum()), images[order]
-            first, second = ordered[:n_on_grid], ordered[n_on_grid:]
-            found = torch.cat([_asked(self.on_grid, first), _asked(self.off_grid, second)])[torch.argsort(order)]
-        return self._levelled(found, route, "")
+            return shapes + torch.where(route.view(-1, 1, 1), 0.0, self.traces.evidence(images))
+        order = torch.argsort(~route, stable=True)
+        n_on_grid = int(route.sum())
+        traces = _asked(self.traces, images[order][n_on_grid:])
+        return shapes + torch.cat([traces.new_zeros(n_on_grid, *traces.shape[1:]), traces])[torch.argsort(order)]
 
     def _levelled(self, found: torch.Tensor, route: torch.Tensor, whose: str) -> torch.Tensor:
         at = (~route).long()
@@ -197,7 +184,7 @@ def check_enough(route: torch.Tensor) -> None:
             raise DataError(f"{n} validation photographs are saved {kind}, {NEEDED} are needed: give more of them")
 
 
-def _asked(network: PairNet | TraceNet, images: torch.Tensor) -> torch.Tensor:
+def _asked(network: TraceNet, images: torch.Tensor) -> torch.Tensor:
     """Return the map for a part of a training batch, which may be small: one image alone has no statistics."""
     if len(images) > 1:
         return network.evidence(images)
