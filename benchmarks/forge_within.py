@@ -1,7 +1,8 @@
 """Forge as much as a lent GPU has time for: members of the ``full`` recipe at once, each with as many steps as a deadline allows.
 
 ``python benchmarks/forge_within.py forge reals.npz --only w96-s1 --seconds 230 --encode jpeg-75 --out forged`` measures the steps
-per second of each network while all of them run, and makes each within the time. It has no bar; what was made lies in forge.json, and ``python benchmarks/forge_within.py sum forged ...`` writes results/forged_sets.json from it.
+per second of each network while all of them run, and makes each within the time. It has no bar; what was made lies in its
+forge.json, and ``python benchmarks/forge_within.py sum forged ...`` writes results/forged_sets.json from it.
 """
 
 from __future__ import annotations

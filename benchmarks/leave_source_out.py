@@ -23,18 +23,18 @@ from fauxto.data.store import Store, load_data
 from fauxto.detector import Detector
 from fauxto.training import train
 
-SETTINGS = {"max_epochs": 1, "patience": 1, "split_seed": 0, "n_threads": 1, "learning_rate": 0.01}
+SETTINGS = {"max_epochs": 1, "patience": 1, "split_seed": 0, "n_threads": 2, "learning_rate": 0.01}
 
 
 def main() -> None:
     arguments = parsed()
-    main_store, forged, archive = (load_data(path) for path in (arguments.data, arguments.forge, arguments.generators))
+    main_store, archive, *forged = (load_data(path) for path in (arguments.data, arguments.generators, *arguments.forge))
     source = sources_of(arguments.generators)
     for name in [arguments.fold] if arguments.fold else sorted(set(source.values())):
         guest = without(archive, [generator for generator, home in source.items() if home == name])
         folder = arguments.out / folder_name(name)
         if not (folder / "detector" / "card.json").is_file():
-            guests = {"forge": forged, "generators": guest}
+            guests = {f"forge-{number}": one for number, one in enumerate(forged, start=1)} | {"generators": guest}
             train(main_store, preset("general", **SETTINGS), folder, init=arguments.init, guests=guests, shown=False)
     if not arguments.fold:
         write(arguments, main_store, archive, source)
@@ -45,7 +45,7 @@ def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--init", required=True, help="run that knows the forge alone")
     parser.add_argument("--data", type=Path, required=True, help="the real CIFAKE")
-    parser.add_argument("--forge", type=Path, required=True, help="what 'fauxto forge' wrote")
+    parser.add_argument("--forge", type=Path, required=True, action="append", help="what 'fauxto forge' wrote; several times")
     parser.add_argument("--lossless", type=Path, required=True, help="cifar10_lossless_train.npz")
     parser.add_argument("--generators", type=Path, required=True, help="generators32.tar")
     parser.add_argument("--out", type=Path, required=True, help="folder of the folds' runs")

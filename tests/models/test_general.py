@@ -130,8 +130,7 @@ def test_in_training_each_answer_stays_with_its_image(both: torch.Tensor, monkey
     monkeypatch.setattr(network.shapes, "evidence", lambda images: images[:, 0, ::4, ::4])
     monkeypatch.setattr(network.traces, "evidence", lambda images: 10 * images[:, 1, ::4, ::4])
     mixed = both[torch.arange(48).reshape(2, 24).T.flatten()]
-    has_traces = (~is_on_grid(mixed)).float()[:, None, None]
-    wanted = mixed[:, 0, ::4, ::4] + 10 * has_traces * mixed[:, 1, ::4, ::4]
+    wanted = torch.where(is_on_grid(mixed)[:, None, None], mixed[:, 0, ::4, ::4], 10 * mixed[:, 1, ::4, ::4])
     torch.testing.assert_close(network._of_others(mixed, is_on_grid(mixed)), wanted)
 
 

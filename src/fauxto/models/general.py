@@ -71,7 +71,7 @@ def _normalised(residual: torch.Tensor) -> torch.Tensor:
 class GeneralNet(nn.Module):
     """A network that knows one generator, and two that look for any: one at the whole image, one at its finest traces.
 
-    Where the codec has taken the finest traces away the first answers alone; elsewhere both maps add up. The odds of the known
+    On the codec's grid, where the finest traces are gone, the first answers alone; elsewhere both maps add up. The odds of the known
     and of any other generator add up too. To have been saved as JPEG must not look like a generator's trace, nor its absence:
     all answers are put on one scale of false alarms (``level``).
 
@@ -144,14 +144,16 @@ class GeneralNet(nn.Module):
         return self._levelled(self._unlevelled(images, route), route, "")
 
     def _unlevelled(self, images: torch.Tensor, route: torch.Tensor) -> torch.Tensor:
-        """Return the map of any generator's signs; in training, the finest traces are learned from images that have them."""
-        shapes: torch.Tensor = self.shapes.evidence(images)
+        """Return the map of any generator's signs; in training, each network learns from its own images alone.
+
+        From lossless images the network of whole images would learn the blur of small generators, and nothing that holds.
+        """
         if not self.training:
-            return shapes + torch.where(route.view(-1, 1, 1), 0.0, self.traces.evidence(images))
+            return self.shapes.evidence(images) + torch.where(route.view(-1, 1, 1), 0.0, self.traces.evidence(images))
         order = torch.argsort(~route, stable=True)
-        n_on_grid = int(route.sum())
-        traces = _asked(self.traces, images[order][n_on_grid:])
-        return shapes + torch.cat([traces.new_zeros(n_on_grid, *traces.shape[1:]), traces])[torch.argsort(order)]
+        n_on_grid, ordered = int(route.sum()), images[order]
+        found = _asked(self.shapes, ordered[:n_on_grid]), _asked(self.traces, ordered[n_on_grid:])
+        return torch.cat(found)[torch.argsort(order)]
 
     def _levelled(self, found: torch.Tensor, route: torch.Tensor, whose: str) -> torch.Tensor:
         at = (~route).long()
@@ -184,7 +186,7 @@ def check_enough(route: torch.Tensor) -> None:
             raise DataError(f"{n} validation photographs are saved {kind}, {NEEDED} are needed: give more of them")
 
 
-def _asked(network: TraceNet, images: torch.Tensor) -> torch.Tensor:
+def _asked(network: EvidenceNet | TraceNet, images: torch.Tensor) -> torch.Tensor:
     """Return the map for a part of a training batch, which may be small: one image alone has no statistics."""
     if len(images) > 1:
         return network.evidence(images)

@@ -1,0 +1,107 @@
+"""What a forge teaches about a family of generators that was left out of it, and how long to learn from it.
+
+``python benchmarks/leave_family_out.py --init cifake --data cifake.tar.xz --forge forged --lossless cifar10_lossless_train.npz
+--generators generators32.tar --out runs/families`` trains preset "general" once for each family of the forge without any of its
+images: they validate, and pick the epoch. It writes results/leave_family_out.csv and .json: AUC on each left-out member's images,
+and on generators32 of the detectors so trained. ``--family NAME`` trains one alone and writes no results.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import generalisation
+import numpy as np
+import record
+
+from fauxto.config import preset
+from fauxto.data.joined import family_of
+from fauxto.data.store import Store, load_data
+from fauxto.detector import Detector
+from fauxto.metrics import auc_interval
+from fauxto.training import train
+
+SETTINGS = {"split_seed": 0, "n_threads": 2, "limit": 60_000}
+
+
+def main() -> None:
+    arguments = parsed()
+    cifake, *forged = (load_data(path) for path in (arguments.data, *arguments.forge))
+    guests = {f"forge-{number}": one for number, one in enumerate(forged, start=1)}
+    families = sorted({family_of(name) for one in forged for name in one.generator[one.is_fake].tolist()})
+    for family in [arguments.family] if arguments.family else families:
+        folder = arguments.out / f"without-{family}"
+        if not (folder / "detector" / "card.json").is_file():
+            config = preset("general", **SETTINGS, left_out=(family,))
+            train(cifake, config, folder, init=arguments.init, guests=guests, shown=False)
+    if not arguments.family:
+        write(arguments, cifake, forged, families)
+
+
+def parsed() -> argparse.Namespace:
+    """Return the command line's values."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--init", required=True, help="detector that training begins with")
+    parser.add_argument("--data", type=Path, required=True, help="the real CIFAKE")
+    parser.add_argument("--forge", type=Path, required=True, action="append", help="what 'fauxto forge' wrote; several times")
+    parser.add_argument("--lossless", type=Path, required=True, help="cifar10_lossless_train.npz")
+    parser.add_argument("--generators", type=Path, required=True, help="generators32.tar")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the runs")
+    parser.add_argument("--family", help="train without this family alone, and end")
+    return parser.parse_args()
+
+
+def write(arguments: argparse.Namespace, cifake: Store, forged: list[Store], families: list[str]) -> None:
+    """Measure every detector on the family that it never saw."""
+    reals, _ = generalisation.divided_reals(cifake, arguments.lossless)
+    material = generalisation.Material(load_data(arguments.generators), generalisation.formerly_jpeg(arguments.generators), reals)
+    rows: list[dict[str, Any]] = []
+    found: dict[str, Any] = {}
+    for family in families:
+        folder = arguments.out / f"without-{family}"
+        detector = Detector.load(folder)
+        lines = [line for one in forged for line in of_family(detector, family, one, material)]
+        rows += lines
+        own = {codec: float(np.mean([line["auc"] for line in lines if line["codec"] == codec])) for codec in material.reals}
+        found[family] = {
+            "own_images": own, "generators32": generalisation.overall(material.rows(detector)),
+            "epochs": epochs_of(folder / "history.csv"),
+        }  # fmt: skip
+    record.write_table("leave_family_out", rows)
+    record.write_result("leave_family_out", {"settings": SETTINGS, "n_photographs": len(reals), "families": found})
+
+
+def of_family(detector: Detector, family: str, forged: Store, material: generalisation.Material) -> list[dict[str, Any]]:
+    """Return the AUC on each member of a family, against the photographs that measure, saved alike: as it is, and as JPEG.
+
+    A forge whose images are JPEG has no lossless form.
+    """
+    at = np.flatnonzero(forged.is_fake & np.array([family_of(name) == family for name in forged.generator.tolist()]))
+    lines = []
+    for name in np.unique(forged.generator[at]).tolist():
+        fakes = forged.batch(at[forged.generator[at] == name][:500])
+        was_jpeg = set(forged.file_format[at].tolist()) == {"JPEG"}
+        for codec in material.reals if not was_jpeg else [generalisation.JPEG]:
+            images = (
+                fakes if was_jpeg or codec == generalisation.LOSSLESS else generalisation.perturbed(fakes, generalisation.CODEC)
+            )
+            said, real = (generalisation.p_fake(detector, some) for some in (images, material.reals[codec]))
+            auc = auc_interval(np.repeat([False, True], [len(real), len(said)]), np.concatenate([real, said]))
+            about = {"family": family, "member": name, "codec": codec, "n": len(said)}
+            lines.append(about | {"auc": auc.value, "low": auc.low, "high": auc.high})
+    return lines
+
+
+def epochs_of(history: Path) -> list[dict[str, float]]:
+    """Return the validation loss and accuracy of every epoch, where the left-out family validated."""
+    with history.open(encoding="utf-8", newline="") as stream:
+        rows: list[Mapping[str, str]] = list(csv.DictReader(stream))
+    return [{key: float(row[key]) for key in ("epoch", "validation_loss", "validation_accuracy")} for row in rows]
+
+
+if __name__ == "__main__":
+    main()
