@@ -1,22 +1,25 @@
 """Forge as much as a lent GPU has time for: members of the ``full`` recipe at once, each with as many steps as a deadline allows.
 
 ``python benchmarks/forge_within.py forge reals.npz --only w96-s1 --seconds 230 --encode jpeg-75 --out forged`` measures the steps
-per second of each network while all of them run, and makes each within the time. It has no bar; what was made lies in its
+per second of each network while all of them run, and makes each within the time. It has no bar; what was made lies in
 forge.json, and ``python benchmarks/forge_within.py sum forged ...`` writes results/forged_sets.json from it.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import itertools
 import json
 import multiprocessing
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import record
 import torch
 
@@ -29,12 +32,8 @@ from fauxto.forge.sheet import write_sheet
 from fauxto.forge.workshop import Workshop
 
 WARM, MEASURED = 10, 60  # steps
-SAMPLING = {
-    "diffusion": 0.15,
-    "flow": 0.1,
-    "autoregressive": 0.15,
-    "gan": 0.03,
-}  # of the time, for images once a network has learned
+SAMPLING = {"diffusion": 0.15, "flow": 0.1, "autoregressive": 0.15, "gan": 0.03}  # share of the time, once a network has learned
+PATIENCE_S = 120  # for the others before a measurement
 
 
 def main() -> None:
@@ -43,15 +42,13 @@ def main() -> None:
         record.write_result("forged_sets", {folder.name: summed(folder) for folder in arguments.folders})
         return
     settings = ForgeSettings(recipe="full", encode=arguments.encode)
+    shared = [list(some) for _, some in itertools.groupby(chosen(arguments.only), key=lambda member: network_key(member, 0))]
     reals, deadline = open_reals(arguments.reals, settings), time.time() + arguments.seconds
     begin(arguments.out, reals, settings, resume=False)
-    write_images(
-        arguments.out / REAL, REAL, reals.images, source=range(len(reals.images)), group=reals.group, settings=settings, about={}
-    )
-    shared = [list(some) for _, some in itertools.groupby(chosen(arguments.only), key=lambda member: network_key(member, 0))]
+    every = np.arange(len(reals.images))
+    write_images(arguments.out / REAL, REAL, reals.images, source=every, group=reals.group, settings=settings, about={})
     spawned = multiprocessing.get_context("spawn")
-    together = spawned.Barrier(len(shared))
-    place = (reals, settings, arguments.out, arguments.device, together, deadline)
+    place = (reals, settings, arguments.out, arguments.device, spawned.Barrier(len(shared)), deadline)
     workers = [spawned.Process(target=work, args=(members, *place)) for members in shared]
     for worker in workers:
         worker.start()
@@ -59,6 +56,9 @@ def main() -> None:
         worker.join()
     write_summary(arguments.out)
     write_sheet(arguments.out)
+    n_failed = sum(worker.exitcode != 0 for worker in workers)
+    if n_failed:
+        raise SystemExit(f"{n_failed} of {len(workers)} networks failed; {arguments.out} holds what the others made")
 
 
 def parsed() -> argparse.Namespace:
@@ -78,7 +78,10 @@ def parsed() -> argparse.Namespace:
 
 def chosen(only: str) -> list[Member]:
     """Return the members of the recipe that draw images from noise and whose names hold some text."""
-    return [member for member in members_of("full") if only in member.name and member.family != "autoencoder"]
+    members = [member for member in members_of("full") if only in member.name and member.family != "autoencoder"]
+    if not members:
+        raise SystemExit(f"no member of the full recipe that draws from noise has {only!r} in its name")
+    return members
 
 
 def work(
@@ -86,28 +89,45 @@ def work(
 ) -> None:
     """Make members that share a network, in a process of its own, while the others make theirs."""
     torch.set_num_threads(1)
-    workshop = Workshop(reals.images, kinds=reals.kind, device=device)
-    probe = with_steps(dataclasses.replace(members[0], n_images=8), WARM)
-    forge_images(probe, workshop)
-    together.wait()
+    try:
+        workshop = Workshop(reals.images, kinds=reals.kind, device=device)
+        n_steps = int(measured(members[0], workshop, together) * (deadline - time.time()) * (1 - SAMPLING[members[0].family]))
+        trained = None
+        for member in members:
+            trained, line = made(with_steps(member, n_steps), trained, reals.group, workshop, out, settings)
+            print(line, flush=True)
+    except BaseException:
+        together.abort()  # the others shall not wait for it
+        raise
+
+
+def measured(member: Member, workshop: Workshop, together: Any) -> float:
+    """Return the steps per second of a network while the others are measured too, once it is warm."""
+    probe = dataclasses.replace(member, n_images=8, sampling={**member.sampling, "n_steps": 1} if member.sampling else {})
+    forge_images(with_steps(probe, WARM), workshop)
+    meet(together)
     started = time.time()
     forge_images(with_steps(probe, MEASURED), workshop)
     rate = MEASURED / (time.time() - started)
-    together.wait()
-    left = (deadline - time.time()) * (1 - SAMPLING[members[0].family])
-    trained = None
-    for member in members:
-        trained, line = made(with_steps(member, int(rate * left)), trained, reals.group, workshop, out, settings)
-        print(line, flush=True)
+    meet(together)
+    return rate
+
+
+def meet(together: Any) -> None:
+    """Wait for the others; where one has died, go on without them."""
+    with contextlib.suppress(threading.BrokenBarrierError):
+        together.wait(PATIENCE_S)
 
 
 def with_steps(member: Member, n_steps: int) -> Member:
-    """Return a member that learns for some steps, its first ones among them."""
-    config = dict(member.config) | {"n_steps": max(3, n_steps)}
+    """Return a member that learns for some steps, the first ones of a GAN or of codes among them."""
+    n_steps = max(16, n_steps)  # though the deadline be past
+    config = dict(member.config) | {"n_steps": n_steps}
     if member.family == "gan" and member.config.get("warm_steps") != 0:
-        config |= {"warm_steps": min(300, n_steps), "n_steps": max(3, n_steps - 300)}
+        n_warm = min(300, n_steps // 8)  # a share, since they take another time than the game: a measurement must hold both
+        config |= {"warm_steps": n_warm, "n_steps": n_steps - n_warm}
     if member.config.get("over") == "codes":
-        config |= {"code_steps": max(3, n_steps // 2), "n_steps": max(3, n_steps // 2)}
+        config |= {"code_steps": n_steps // 2, "n_steps": n_steps - n_steps // 2}
     return dataclasses.replace(member, config=config)
 
 

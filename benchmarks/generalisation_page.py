@@ -1,6 +1,7 @@
 """Write the tables of docs/generalisation.md from benchmarks/results/: ``python benchmarks/generalisation_page.py``.
 
-Reads trace_probe.csv, generalisation, leave_source_out, tile_model and frozen_features (.json, .csv); measures nothing.
+Reads trace_probe.csv, shapes_probe.csv, forged_sets, generalisation, leave_source_out, leave_family_out, tile_model and
+frozen_features (.json, .csv); measures nothing.
 """
 
 from __future__ import annotations
@@ -43,6 +44,53 @@ def probe() -> str:
     for key in PROBES:
         row = found[key]
         lines.append(f"| {key[0]} | {key[1]} | {key[2]} | {key[4]} | {row['lossless_mean']} | {row['lossless_min']} |")
+    return "\n".join(lines)
+
+
+def shapes() -> str:
+    """Return what whole images and patient generators bought after JPEG."""
+    lines = ["| network | sees | fakes in training | steps | JPEG: AUC | lowest |", "|---|---|---|---|---|---|"]
+    for row in rows_of("shapes_probe"):
+        steps = f"{row['n_steps']} of {row['of_planned']}"
+        about = f"{row['network']} | {row['input']} | {row['fakes_in_training']} | {steps}"
+        lines.append(f"| {about} | {row['jpeg_mean']} | {row['jpeg_min']} |")
+    return "\n".join(lines)
+
+
+def sets() -> str:
+    """Return what the forges hold that taught the bundled detector, by family."""
+    lines = ["| forge | photographs | family | members | images | steps | images a step |", "|---|---|---|---|---|---|---|"]
+    for folder, found in json_of("forged_sets").items():
+        if not isinstance(found, dict) or "members" not in found:
+            continue
+        by_family: dict[str, list[dict[str, Any]]] = {}
+        for name, member in found["members"].items():
+            by_family.setdefault(name.partition("/")[0], []).append(member)
+        for family, members in by_family.items():
+            n_images = sum(one["n_images"] for one in members)
+            about = f"{folder} | {found['reals']['n_images']:,} | {family} | {len(members)} | {n_images:,}"
+            lines.append(f"| {about} | {_between(members, 'n_steps')} | {_between(members, 'batch_size')} |")
+    return "\n".join(lines)
+
+
+def _between(members: list[dict[str, Any]], key: str) -> str:
+    values = [one[key] for one in members if one[key] is not None]
+    if not values:
+        return "default"
+    return f"{min(values):,}" if min(values) == max(values) else f"{min(values):,} to {max(values):,}"
+
+
+def families() -> str:
+    """Return how a family fares that no training held."""
+    head = "| family left out | members | its own images: lossless | JPEG | generators32: lossless | lowest | JPEG | lowest |"
+    lines = [head, "|---|---|---|---|---|---|---|---|"]
+    rows = rows_of("leave_family_out")
+    for family, found in json_of("leave_family_out")["families"].items():
+        own, foreign = found["own_images"], found["generators32"]
+        n_members = len({row["member"] for row in rows if row["family"] == family})
+        cells = [f"{own[codec]:.2f}" for codec in ("lossless", "jpeg")]
+        cells += [f"{foreign[codec][key]['value']:.2f}" for codec in ("lossless", "jpeg") for key in ("mean", "min")]
+        lines.append(f"| {family} | {n_members} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -119,7 +167,9 @@ def json_of(name: str) -> dict[str, Any]:
     return found
 
 
-TABLES: dict[str, Callable[[], str]] = {"probe": probe, "bars": bars, "generators": generators, "large": large}
+TABLES: dict[str, Callable[[], str]] = {
+    "probe": probe, "shapes": shapes, "sets": sets, "bars": bars, "generators": generators, "families": families, "large": large,
+}  # fmt: skip
 
 
 if __name__ == "__main__":

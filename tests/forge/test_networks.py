@@ -18,7 +18,6 @@ from fauxto.forge.blocks import Residual, conv, up
 from fauxto.forge.diffusion import _stepped, signal_and_noise
 from fauxto.forge.gans import GanConfig, Modulated, critic_loss, generator_loss, gradient_penalty
 from fauxto.forge.logistics import FIRST_LOG_SCALE, draw_pixels, pixel_loss
-from fauxto.forge.pseudo import pseudo_classes
 from fauxto.forge.unet import UNet
 from fauxto.forge.workshop import Workshop, seeded, to_pixels
 from fauxto.mapping import from_mapping
@@ -190,15 +189,6 @@ def test_unet_begins_with_nothing_and_knows_time_and_class(patch: int) -> None:
     assert plain.shape == x.shape
     assert not torch.allclose(plain, network(x, t.flip(0), classes))
     assert not torch.allclose(plain, network(x, t, classes.flip(0)))
-
-
-def test_like_images_share_a_pseudo_class() -> None:
-    dark_and_bright = np.repeat(np.array([10, 240] * 10, np.uint8), 16 * 16 * 3).reshape(20, 16, 16, 3)
-    with seeded(1, CPU):
-        found = pseudo_classes(Workshop(dark_and_bright, device="cpu"), 2)
-    assert (found[0::2] == found[0]).all()
-    assert (found[1::2] == found[1]).all()
-    assert pseudo_classes(Workshop(dark_and_bright, device="cpu"), 0).tolist() == [0] * 20
 
 
 def scrambled(network: torch.nn.Module) -> torch.nn.Module:

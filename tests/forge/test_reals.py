@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import zipfile
 from pathlib import Path
@@ -102,6 +103,37 @@ def test_an_array_keeps_what_identifies_its_pictures(tmp_path: Path, photographs
     assert found.group == tuple(names.tolist())
     np.savez(tmp_path / "b.npz", image=photographs)
     assert open_reals(tmp_path / "b.npz", SMALL).group[3] == "b.npz#3"
+
+
+def test_classes_stay_with_their_photographs(tmp_path: Path) -> None:
+    images = np.empty((20, 20, 24, 3), np.uint8)
+    images[:] = np.arange(20, dtype=np.uint8)[:, None, None, None]
+    kinds = np.array([f"kind {number % 3}" for number in range(20)])
+    np.savez(tmp_path / "a.npz", image=images, **{"class": kinds})
+    for settings in (ForgeSettings(size=16, crops=2), ForgeSettings(size=16, fit="shrink", limit=17)):
+        found = open_reals(tmp_path / "a.npz", settings)
+        assert len(found.kind) == len(found.images) == (40 if settings.crops == 2 else 17)
+        assert found.kind == tuple(kinds[image[0, 0, 0]] for image in found.images)
+
+
+def test_the_fingerprint_holds_classes_and_is_as_before_without(tmp_path: Path, photographs: np.ndarray) -> None:
+    def of(**more: np.ndarray) -> str:
+        np.savez(tmp_path / "a.npz", image=photographs, **more)
+        return open_reals(tmp_path / "a.npz", SMALL).fingerprint
+
+    groups = tuple(f"a.npz#{number}" for number in range(20))
+    assert of() == hashlib.sha256(repr((photographs.shape, groups)).encode() + photographs.tobytes()).hexdigest()
+    ships, swapped = np.array(["cat", "ship"] * 10), np.array(["ship", "cat"] * 10)
+    assert len({of(), of(**{"class": ships}), of(**{"class": swapped})}) == 3
+
+
+@pytest.mark.parametrize(
+    "kinds", [np.arange(20), np.array([b"cat"] * 20), np.array(["cat"] * 19), np.array([["cat"]] * 20), np.array("cat")]
+)
+def test_classes_that_are_refused(tmp_path: Path, photographs: np.ndarray, kinds: np.ndarray) -> None:
+    np.savez(tmp_path / "a.npz", image=photographs, **{"class": kinds})
+    with pytest.raises(DataError, match=r"a\.npz: class must hold one text for each of 20 images"):
+        open_reals(tmp_path / "a.npz", SMALL)
 
 
 def test_arrays_that_are_refused(tmp_path: Path, photographs: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:

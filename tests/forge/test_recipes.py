@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from fauxto.errors import ConfigError
-from fauxto.forge.making import FAMILIES
+from fauxto.forge.diffusion import Sampling
+from fauxto.forge.flow import Walk
+from fauxto.forge.making import FAMILIES, network_key
 from fauxto.forge.recipes import RECIPES, members_of
 from fauxto.mapping import from_mapping
 
@@ -37,9 +41,35 @@ def test_every_axis_of_the_autoencoders_is_walked(recipe: str) -> None:
 
 def test_members_that_share_a_network_stand_together() -> None:
     for members in RECIPES.values():
-        keys = [repr((member.family, member.kind, member.config, member.seed)) for member in members]
-        runs = [key for before, key in zip(["", *keys], keys, strict=False) if key != before]
+        keys = [network_key(member, 0) for member in members]
+        runs = [key for key, _ in itertools.groupby(keys)]
         assert len(runs) == len(set(runs)), "a network would be trained twice"
+        assert len(runs) < len(keys), "some are shared"
+
+
+def test_networks_of_full_that_learn_with_classes_are_asked_for_them_strongly_too() -> None:
+    guided = [member for member in RECIPES["full"] if member.family in ("diffusion", "flow")]
+    for _, together in itertools.groupby(guided, key=lambda member: network_key(member, 0)):
+        ways = {member.name.split("/")[1].split("-")[1]: dict(member.sampling) for member in together}
+        guidance = {name: how.get("guidance", 0.0) for name, how in ways.items()}
+        assert {"guided", "strongly"} <= set(guidance), "one network, drawn from in all ways"
+        assert guidance["strongly"] >= 2 > guidance["guided"] > 0
+        assert sum(not value for value in guidance.values()) >= 1, "and without guidance"
+
+
+def test_a_member_draws_only_in_ways_that_its_family_knows() -> None:
+    ways = {"diffusion": Sampling, "flow": Walk}
+    for member in itertools.chain(*RECIPES.values()):
+        if member.sampling:
+            from_mapping(ways[member.family], dict(member.sampling))
+
+
+def test_critics_of_full_see_images_changed_at_one_of_two_widths() -> None:
+    members = members_of("full", only="gan")
+    changed = {kind: [one.config["augmented"] for one in members if one.kind == kind] for kind in {one.kind for one in members}}
+    assert changed.pop("stylegan") == [False, False]
+    assert all(sorted(both) == [False, True] for both in changed.values())
+    assert len(changed) == 4
 
 
 def test_members_are_chosen_by_the_beginning_of_their_names() -> None:

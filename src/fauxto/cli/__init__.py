@@ -83,7 +83,7 @@ def _exit_code() -> int:
             raise
         return _refused(f"{error.filename}: {error.strerror}; check this path and your rights on it", FauxtoError.exit_code)
     if code == INTERRUPTED:
-        typer.echo("stopped; a training or tuning run goes on where it was with --resume", err=True)
+        typer.echo("stopped; a forge, training or tuning run goes on where it was with --resume", err=True)
     return int(code)
 
 

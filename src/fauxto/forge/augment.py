@@ -23,7 +23,7 @@ def seen(images: Tensor) -> Tensor:
 
 
 def _recoloured(images: Tensor) -> Tensor:
-    """Change brightness by up to a half, saturation and contrast by up to two and a half times."""
+    """Change brightness by up to a half, saturation to at most twice, contrast to between a half and one and a half times."""
     bright, saturated, contrast = (_uniform(images) for _ in range(3))
     images = images + bright - 0.5
     grey = images.mean(dim=1, keepdim=True)

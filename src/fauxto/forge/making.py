@@ -9,8 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from torch import nn
 
+from fauxto.errors import TrainingError
 from fauxto.forge import autoencoders, autoregressive, diffusion, flow, gans
 from fauxto.forge.folder import about_member, home_of, write_images
 from fauxto.forge.recipes import Member
@@ -82,9 +84,17 @@ def forge_images(member: Member, workshop: Workshop, *, seed: int = 0, trained: 
 def made(
     member: Member, trained: Trained | None, group: tuple[str, ...], workshop: Workshop, out: Path, settings: ForgeSettings
 ) -> tuple[Trained, str]:
-    """Make one member and write its folder; return its network and the line that says so."""
+    """Make one member and write its folder; return its network and the line that says so.
+
+    Raises:
+        TrainingError: The device's memory is too small, or the loss became NaN.
+    """
     started = time.perf_counter()
-    forged, now = forge_images(member, workshop, seed=settings.seed, trained=trained)
+    try:
+        forged, now = forge_images(member, workshop, seed=settings.seed, trained=trained)
+    except torch.OutOfMemoryError as error:
+        hint = "pass fewer --jobs, a smaller --size or --device cpu; --resume keeps what is whole"
+        raise TrainingError(f"{workshop.device} has too little memory for {member.name}: {hint}") from error
     seconds = time.perf_counter() - started
     about = {
         "member": about_member(member), "n_images": len(forged.images), "seconds": round(seconds, 2), "final_loss": now.loss,

@@ -24,7 +24,9 @@ class ForgeBar:
         )
         self._progress = Progress(*columns, console=self.console, disable=not (shown and sys.stderr.isatty()))
         self._members = self._progress.add_task("members", total=n_members)
-        self._steps = self._progress.add_task("", total=None)
+        self._steps = self._progress.add_task(
+            "", total=None, visible=False
+        )  # of members made in other processes nothing is heard
 
     @contextmanager
     def live(self) -> Iterator[None]:
@@ -34,7 +36,7 @@ class ForgeBar:
 
     def begin(self, name: str) -> None:
         """Say which member is made."""
-        self._progress.reset(self._steps, description=name)
+        self._progress.reset(self._steps, description=name, visible=True)
 
     def step(self, done: int, total: int) -> None:
         """Say how many steps the member has made."""

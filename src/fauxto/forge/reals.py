@@ -68,7 +68,8 @@ def open_reals(
 
     Args:
         path: A folder, archive or manifest as for ``load_data``, of which only real images outside of a part called test are
-            taken; a folder or archive of photographs that nothing labels; or an .npz file with an array ``image``.
+            taken; a folder or archive of photographs that nothing labels; or an .npz file with an array ``image``,
+            and perhaps ``cifake_path``, which becomes the group, and ``class``, which becomes the kind.
         settings: Size, fit, crops, limit and seed are used.
         skip_broken: Leave unreadable images out instead of refusing the whole set.
         progress: Called with (done, total) while images are decoded for the first time.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 
-from fauxto.errors import missing_extra
+from fauxto.errors import UsageError, missing_extra
 
 try:
     import torch  # noqa: F401
@@ -14,7 +15,7 @@ except ImportError as error:
     raise missing_extra("train", error.name or "torch") from error
 
 from fauxto.forge.folder import REAL, begin, is_finished, write_images, write_summary
-from fauxto.forge.jobs import at_once, one_by_one
+from fauxto.forge.jobs import Place, at_once, one_by_one
 from fauxto.forge.progress import ForgeBar
 from fauxto.forge.reals import Reals, open_reals
 from fauxto.forge.recipes import Member, members_of
@@ -45,6 +46,7 @@ def forge(
         resume: Go on: members whose folders are whole are not made again.
         device: "cpu", "cuda", "mps" or "auto".
         n_jobs: Members that are made at once, each in a process of its own; on a GPU small networks wait for their own launches.
+            A script that asks for several does so under ``if __name__ == "__main__"``, since each process imports it.
         skip_broken: Leave unreadable images out.
         shown: Show progress on stderr.
 
@@ -54,8 +56,8 @@ def forge(
     Raises:
         ConfigError: No member has such a name.
         DataError: The data hold too few real images of this size.
-        UsageError: The folder is taken, or was begun with other settings or photographs.
-        TrainingError: The device is not there, a member's loss became NaN, or a process died.
+        UsageError: The folder is taken, or was begun with other settings or photographs; or ``n_jobs`` is none.
+        TrainingError: The device is not there or its memory too small, a member's loss became NaN, or a process died.
         DiskFullError: There was no room; finished members stay.
     """
     settings = settings or ForgeSettings()
@@ -76,6 +78,8 @@ def make_zoo(
     shown: bool = True,
 ) -> Path:
     """Make the members of a table, as ``forge`` does."""
+    if n_jobs < 1:
+        raise UsageError(f"n_jobs = {n_jobs}: make at least 1 member at once")
     bar = ForgeBar(len(members), shown=shown)
     found_device(device)
     begin(out, reals, settings, resume=resume)
@@ -86,15 +90,18 @@ def make_zoo(
         missing = [member for member in members if not is_finished(out, member)]
         for number, member in enumerate((one for one in members if one not in missing), start=1):
             bar.ended(number, f"{member.name}  was there")
-        place = (reals, out, settings, device)
-        lines = one_by_one(missing, place, bar) if n_jobs == 1 else at_once(missing, place, n_jobs)
         try:
-            for number, line in enumerate(lines, start=len(members) - len(missing) + 1):
-                bar.ended(number, line)
+            _make(missing, (reals, out, settings, device), bar, n_jobs)
         finally:
             write_summary(out)
     write_sheet(out)
     return out
+
+
+def _make(missing: list[Member], place: Place, bar: ForgeBar, n_jobs: int) -> None:
+    with closing(one_by_one(missing, place, bar) if n_jobs == 1 else at_once(missing, place, n_jobs)) as lines:
+        for number, line in enumerate(lines, start=bar.n_members - len(missing) + 1):
+            bar.ended(number, line)
 
 
 def _write_reals(reals: Reals, out: Path, settings: ForgeSettings) -> None:

@@ -71,9 +71,9 @@ def _normalised(residual: torch.Tensor) -> torch.Tensor:
 class GeneralNet(nn.Module):
     """A network that knows one generator, and two that look for any: one at the whole image, one at its finest traces.
 
-    On the codec's grid, where the finest traces are gone, the first answers alone; elsewhere both maps add up. The odds of the known
-    and of any other generator add up too. To have been saved as JPEG must not look like a generator's trace, nor its absence:
-    all answers are put on one scale of false alarms (``level``).
+    On the codec's grid, where the finest traces are gone, the first answers alone; elsewhere both maps add up. The odds of the
+    known and of any other generator add up too. To have been saved as JPEG must not look like a generator's trace, nor its
+    absence: all answers are put on one scale of false alarms (``level``).
 
     Args:
         known: Stays as it is; None begins with random weights, which is of use only to read others into.
