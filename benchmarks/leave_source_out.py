@@ -23,7 +23,7 @@ from fauxto.data.store import Store, load_data
 from fauxto.detector import Detector
 from fauxto.training import train
 
-SETTINGS = {"max_epochs": 1, "patience": 1, "split_seed": 0, "n_threads": 2, "learning_rate": 0.01}
+SETTINGS = {"max_epochs": 1, "patience": 1, "split_seed": 0, "n_threads": 1, "learning_rate": 0.01}
 
 
 def main() -> None:
