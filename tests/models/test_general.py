@@ -40,9 +40,9 @@ def lived_in(both: torch.Tensor) -> GeneralNet:
             network.train()(both)
         for name, weight in network.named_parameters():
             weight.mul_(100 if "head" in name and name.endswith("weight") else 1)  # answers that differ
-        for name in ("scale", "known_scale"):
-            network.get_buffer(name).copy_(torch.tensor([0.7, 1.3]))
+        network.get_buffer("scale").copy_(torch.tensor([0.7, 1.3]))
         network.get_buffer("shift").copy_(torch.tensor([-1.0, 0.5]))
+        network.get_buffer("balance").fill_(2.5)
     return network.eval()
 
 
@@ -86,14 +86,8 @@ def test_a_flat_image_gives_a_number(kind: type) -> None:
 
 def test_the_odds_of_both_add_up(lived_in: GeneralNet, both: torch.Tensor) -> None:
     with torch.no_grad():
-        known, others = (
-            lived_in._of_known(both, is_on_grid(both)).mean((1, 2)),
-            lived_in._of_others(both, is_on_grid(both)).mean((1, 2)),
-        )
+        known, others = lived_in.known(both) / 1.5, lived_in._of_others(both, is_on_grid(both)).mean((1, 2))
         torch.testing.assert_close(lived_in(both), torch.logaddexp(known, others), atol=1e-5, rtol=1e-5)
-        off = both[~is_on_grid(both)]
-        wanted = lived_in.known(off) / 1.5 * 1.3
-        torch.testing.assert_close(lived_in._of_known(off, is_on_grid(off)).mean((1, 2)), wanted, atol=1e-5, rtol=1e-5)
 
 
 def test_each_image_is_asked_by_its_own_route_alone_and_as_in_a_batch(lived_in: GeneralNet, both: torch.Tensor) -> None:
@@ -103,7 +97,7 @@ def test_each_image_is_asked_by_its_own_route_alone_and_as_in_a_batch(lived_in: 
             alone = lived_in._of_others(both[at : at + 1], is_on_grid(both[at : at + 1])).mean((1, 2))
             torch.testing.assert_close(alone, together[at : at + 1], atol=1e-5, rtol=1e-4)
         shapes, traces = lived_in.shapes(both), lived_in.traces(both)
-        wanted = torch.where(is_on_grid(both), shapes * 0.7 - 1, (shapes + traces) * 1.3 + 0.5)
+        wanted = torch.where(is_on_grid(both), shapes * 0.7 - 1, (shapes + 2.5 * traces) * 1.3 + 0.5)
     torch.testing.assert_close(together, wanted, atol=1e-5, rtol=1e-4)
 
 
@@ -130,20 +124,32 @@ def test_in_training_each_answer_stays_with_its_image(both: torch.Tensor, monkey
     monkeypatch.setattr(network.shapes, "evidence", lambda images: images[:, 0, ::4, ::4])
     monkeypatch.setattr(network.traces, "evidence", lambda images: 10 * images[:, 1, ::4, ::4])
     mixed = both[torch.arange(48).reshape(2, 24).T.flatten()]
-    wanted = torch.where(is_on_grid(mixed)[:, None, None], mixed[:, 0, ::4, ::4], 10 * mixed[:, 1, ::4, ::4])
+    has_traces = (~is_on_grid(mixed)).float()[:, None, None]
+    wanted = mixed[:, 0, ::4, ::4] + 10 * has_traces * mixed[:, 1, ::4, ::4]
     torch.testing.assert_close(network._of_others(mixed, is_on_grid(mixed)), wanted)
 
 
 def test_levelled_photographs_get_the_same_median_and_quantile_on_both_routes(lived_in: GeneralNet, both: torch.Tensor) -> None:
+    both_quantiles = torch.tensor([0.5, 0.95])
     for _ in range(2):  # what is levelled once more stays
         lived_in.level(both)
         with torch.no_grad():
-            others, route = lived_in._of_others(both, is_on_grid(both)).mean((1, 2)), is_on_grid(both)
-            off_by_known = lived_in._of_known(both[~route], is_on_grid(both[~route])).mean((1, 2))
-        for logits in (others[route], others[~route], off_by_known):
-            found = torch.quantile(logits, torch.tensor([0.5, 0.95]))
+            others, route, whole = lived_in._of_others(both, is_on_grid(both)).mean((1, 2)), is_on_grid(both), lived_in(both)
+        for logits in (others[route], others[~route]):
+            found = torch.quantile(logits, both_quantiles)
             torch.testing.assert_close(found, torch.tensor([MEDIAN, HIGH]), atol=1e-3, rtol=0)
-    assert lived_in.get_buffer("known_scale")[0] == pytest.approx(0.7), "on the grid, the known answers are calibrated and stay"
+        of_whole = [torch.quantile(whole[chosen], both_quantiles) for chosen in (route, ~route)]
+        torch.testing.assert_close(of_whole[0], of_whole[1], atol=1e-3, rtol=0)
+
+
+def test_both_networks_count_alike_where_both_answer(lived_in: GeneralNet, both: torch.Tensor) -> None:
+    lived_in.level(both)
+    off = both[~is_on_grid(both)]
+    with torch.no_grad():
+        low_and_high = [torch.quantile(network(off), torch.tensor([0.5, 0.95])) for network in (lived_in.shapes, lived_in.traces)]
+    spreads = [float(high - low) for low, high in low_and_high]
+    assert float(lived_in.get_buffer("balance")) == pytest.approx(spreads[0] / spreads[1], rel=1e-4)
+    assert spreads[0] != pytest.approx(spreads[1], rel=0.01)
 
 
 def test_too_few_photographs_of_one_kind_are_refused(lived_in: GeneralNet, both: torch.Tensor) -> None:

@@ -89,7 +89,8 @@ class GeneralNet(nn.Module):
         self.known = frozen(copy.deepcopy(known) if known is not None else RoutedNet())
         self.shapes, self.traces = EvidenceNet(), TraceNet()
         self.register_buffer("temperature", torch.tensor(temperature))
-        for whose in ("", "known_", "whole_"):  # on the codec's grid, and off it
+        self.register_buffer("balance", torch.tensor(1.0))  # what the finest traces weigh beside the whole image
+        for whose in ("", "whole_"):  # on the codec's grid, and off it
             self.register_buffer(f"{whose}scale", torch.ones(2))
             self.register_buffer(f"{whose}shift", torch.zeros(2))
 
@@ -106,7 +107,7 @@ class GeneralNet(nn.Module):
     def evidence(self, images: torch.Tensor) -> torch.Tensor:
         """Return the map (n, h / 4, w / 4), rounded up, whose mean is the logit: both maps in the shares in which they decide."""
         route = is_on_grid(images)
-        known, others = self._of_known(images, route), self._of_others(images, route)
+        known, others = self.known.evidence(images) / self.get_buffer("temperature"), self._of_others(images, route)
         of_known, of_others = known.mean(dim=(1, 2), keepdim=True), others.mean(dim=(1, 2), keepdim=True)
         share = torch.sigmoid(of_known - of_others)
         mixed = share * known + (1 - share) * others
@@ -117,7 +118,7 @@ class GeneralNet(nn.Module):
     def level(self, photographs: torch.Tensor) -> None:
         """Give the answers for photographs the same median and the same 95 % quantile, however they were saved.
 
-        What the known network says of images on the grid is calibrated, and stays.
+        Both networks count alike where both answer. What the known network says is calibrated, and stays.
 
         Args:
             photographs: Shape (n, 3, h, w), some of them on the codec's grid and some not.
@@ -126,34 +127,30 @@ class GeneralNet(nn.Module):
             DataError: There are too few of either.
         """
         parts = torch.split(photographs, 256)
-        route, known = (torch.cat([of(part) for part in parts]) for of in (is_on_grid, self.known))
+        route, shapes, traces = (torch.cat([of(part) for part in parts]) for of in (is_on_grid, self.shapes, self.traces))
         check_enough(route)
-        others = torch.cat([self._unlevelled(part, is_on_grid(part)).mean(dim=(1, 2)) for part in parts])
-        for at, chosen in enumerate((route, ~route)):
-            self._set_level("", at, others[chosen])
-        self._set_level("known_", 1, known[~route] / self.get_buffer("temperature"))
+        self.get_buffer("balance").fill_(_spread(shapes[~route]) / max(_spread(traces[~route]), 1e-3))
+        self._set_level("", 0, shapes[route])
+        self._set_level("", 1, (shapes + self.get_buffer("balance") * traces)[~route])
         self.get_buffer("whole_scale").fill_(1)
         self.get_buffer("whole_shift").fill_(0)
         whole = torch.cat([self(part) for part in parts])
         self._set_level("whole_", 1, whole[~route], like=_middle_and_high(whole[route]))
 
-    def _of_known(self, images: torch.Tensor, route: torch.Tensor) -> torch.Tensor:
-        return self._levelled(self.known.evidence(images) / self.get_buffer("temperature"), route, "known_")
-
     def _of_others(self, images: torch.Tensor, route: torch.Tensor) -> torch.Tensor:
         return self._levelled(self._unlevelled(images, route), route, "")
 
     def _unlevelled(self, images: torch.Tensor, route: torch.Tensor) -> torch.Tensor:
-        """Return the map of any generator's signs; in training, each network learns from its own images alone.
-
-        From lossless images the network of whole images would learn the blur of small generators, and nothing that holds.
-        """
-        if not self.training:
-            return self.shapes.evidence(images) + torch.where(route.view(-1, 1, 1), 0.0, self.traces.evidence(images))
-        order = torch.argsort(~route, stable=True)
-        n_on_grid, ordered = int(route.sum()), images[order]
-        found = _asked(self.shapes, ordered[:n_on_grid]), _asked(self.traces, ordered[n_on_grid:])
-        return torch.cat(found)[torch.argsort(order)]
+        """Return the map of any generator's signs; in training, the finest traces are learned from images that may have them."""
+        if self.training:
+            order = torch.argsort(~route, stable=True)
+            n_on_grid = int(route.sum())
+            learned = _asked(self.traces, images[order][n_on_grid:])
+            traces = torch.cat([learned.new_zeros(n_on_grid, *learned.shape[1:]), learned])[torch.argsort(order)]
+        else:
+            traces = torch.where(route.view(-1, 1, 1), 0.0, self.traces.evidence(images))
+        found: torch.Tensor = self.shapes.evidence(images) + self.get_buffer("balance") * traces
+        return found
 
     def _levelled(self, found: torch.Tensor, route: torch.Tensor, whose: str) -> torch.Tensor:
         at = (~route).long()
@@ -172,6 +169,11 @@ def _middle_and_high(logits: torch.Tensor) -> tuple[float, float]:
     return median, high
 
 
+def _spread(logits: torch.Tensor) -> float:
+    median, high = _middle_and_high(logits)
+    return high - median
+
+
 def check_enough(route: torch.Tensor) -> None:
     """Refuse to go on with too few photographs of either kind.
 
@@ -186,7 +188,7 @@ def check_enough(route: torch.Tensor) -> None:
             raise DataError(f"{n} validation photographs are saved {kind}, {NEEDED} are needed: give more of them")
 
 
-def _asked(network: EvidenceNet | TraceNet, images: torch.Tensor) -> torch.Tensor:
+def _asked(network: TraceNet, images: torch.Tensor) -> torch.Tensor:
     """Return the map for a part of a training batch, which may be small: one image alone has no statistics."""
     if len(images) > 1:
         return network.evidence(images)

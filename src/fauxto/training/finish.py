@@ -12,6 +12,7 @@ from fauxto.checkpoint import MODEL, WEIGHTS, save_tensors, write_card
 from fauxto.data.loaders import squares
 from fauxto.export import export_onnx
 from fauxto.models import factory
+from fauxto.perturb import training_perturbed
 from fauxto.preprocess import PreprocessSpec, normalised, recoded
 from fauxto.runs import sweep_parts
 from fauxto.training.card import make_card, sampled
@@ -22,11 +23,17 @@ if TYPE_CHECKING:
 
 
 def validation_photographs(loop: Loop) -> torch.Tensor:
-    """Return validation photographs as they are and as JPEG of the configured quality: float32, (n, 3, size, size)."""
+    """Return validation photographs as they are and as JPEG of the configured quality: float32, (n, 3, size, size).
+
+    Every other one that was not JPEG of that quality comes once more, compressed, blurred or resized by chance, as photographs are
+    that people have.
+    """
     reals = loop.split.validation[~loop.store.is_fake[loop.split.validation]]
     images = squares(loop.store, sampled(reals, loop.config.seed, size=loop.spec.size), loop.spec)
     saved = recoded(images, PreprocessSpec(recode=loop.config.recode, recode_from=loop.config.recode_from))
-    return torch.from_numpy(normalised(np.concatenate([images, saved]), loop.spec))
+    others = images[(saved != images).any(axis=(1, 2, 3))][::2]
+    damaged = training_perturbed(others, np.random.default_rng(loop.config.seed), share=1.0)
+    return torch.from_numpy(normalised(np.concatenate([images, saved, damaged]), loop.spec))
 
 
 def write_detector(loop: Loop, position: Position, logits: np.ndarray, folder: Path, *, name: str, note: str) -> None:
