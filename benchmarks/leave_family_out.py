@@ -25,7 +25,7 @@ from fauxto.detector import Detector
 from fauxto.metrics import auc_interval
 from fauxto.training import train
 
-SETTINGS = {"split_seed": 0, "n_threads": 1, "limit": 60_000}
+SETTINGS = {"split_seed": 0, "n_threads": 1, "limit": 40_000}
 
 
 def main() -> None:
