@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 def validation_photographs(loop: Loop) -> torch.Tensor:
     """Return validation photographs as they are and as JPEG of the configured quality: float32, (n, 3, size, size).
 
-    Every other one that was not JPEG of that quality comes once more, compressed, blurred or resized by chance, as photographs are
+    Every fourth one that was not JPEG of that quality comes once more, compressed, blurred or resized by chance, as photographs are
     that people have.
     """
     reals = loop.split.validation[~loop.store.is_fake[loop.split.validation]]
     images = squares(loop.store, sampled(reals, loop.config.seed, size=loop.spec.size), loop.spec)
     saved = recoded(images, PreprocessSpec(recode=loop.config.recode, recode_from=loop.config.recode_from))
-    others = images[(saved != images).any(axis=(1, 2, 3))][::2]
+    others = images[(saved != images).any(axis=(1, 2, 3))][::4]
     damaged = training_perturbed(others, np.random.default_rng(loop.config.seed), share=1.0)
     return torch.from_numpy(normalised(np.concatenate([images, saved, damaged]), loop.spec))
 
