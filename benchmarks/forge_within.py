@@ -24,12 +24,13 @@ import record
 import torch
 
 from fauxto.forge.folder import REAL, begin, write_images, write_summary
-from fauxto.forge.making import forge_images, made, network_key
+from fauxto.forge.making import FAMILIES, forge_images, made, network_key
 from fauxto.forge.reals import Reals, open_reals
 from fauxto.forge.recipes import Member, members_of
 from fauxto.forge.settings import ForgeSettings
 from fauxto.forge.sheet import write_sheet
 from fauxto.forge.workshop import Workshop
+from fauxto.mapping import from_mapping
 
 WARM, MEASURED = 10, 60  # steps
 SAMPLING = {"diffusion": 0.15, "flow": 0.1, "autoregressive": 0.15, "gan": 0.03}  # share of the time, once a network has learned
@@ -141,11 +142,12 @@ def summed(folder: Path) -> dict[str, Any]:
 
 
 def of_member(about: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what one of them took."""
-    config = about["member"]["config"]
-    return {key: config.get(key) for key in ("n_steps", "batch_size", "width")} | {
-        key: about[key] for key in ("n_images", "seconds", "device", "shares_a_network")
-    }
+    """Return what one of them took: all of its steps, those of a warm-up and of an autoencoder behind codes among them."""
+    member = about["member"]
+    config = from_mapping(FAMILIES[member["family"]].config, member["config"])
+    n_before = config.code_steps if member["kind"] == "codes" else getattr(config, "warm_steps", 0)
+    took = {"n_steps": config.n_steps + n_before, "batch_size": config.batch_size, "width": config.width}
+    return took | {key: about[key] for key in ("n_images", "seconds", "device", "shares_a_network")}
 
 
 if __name__ == "__main__":

@@ -63,6 +63,16 @@ def parsed() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def ask_for_training(parser: argparse.ArgumentParser, *, init: str) -> None:
+    """Add what the studies that leave something out of a training want: data, forges, and where to begin and to write."""
+    parser.add_argument("--init", required=True, help=init)
+    parser.add_argument("--data", type=Path, required=True, help="the real CIFAKE")
+    parser.add_argument("--forge", type=Path, required=True, action="append", help="what 'fauxto forge' wrote; several times")
+    parser.add_argument("--lossless", type=Path, required=True, help="cifar10_lossless_train.npz")
+    parser.add_argument("--generators", type=Path, required=True, help="generators32.tar")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the runs")
+
+
 def by_card(names: list[str]) -> dict[str, Detector]:
     """Return detectors by the names on their cards, which stand for them in the results; refuse none, and two of one name."""
     loaded = [Detector.load(name) for name in names]

@@ -49,11 +49,13 @@ def probe() -> str:
 
 def shapes() -> str:
     """Return what whole images and patient generators bought after JPEG."""
-    lines = ["| network | sees | fakes in training | steps | JPEG: AUC | lowest |", "|---|---|---|---|---|---|"]
+    head = "| network | sees | fakes in training | steps | JPEG: AUC | lowest | lossless | lowest |"
+    lines = [head, "|---|---|---|---|---|---|---|---|"]
     for row in rows_of("shapes_probe"):
         steps = f"{row['n_steps']} of {row['of_planned']}"
         about = f"{row['network']} | {row['input']} | {row['fakes_in_training']} | {steps}"
-        lines.append(f"| {about} | {row['jpeg_mean']} | {row['jpeg_min']} |")
+        numbers = (row[f"{codec}_{key}"] for codec in ("jpeg", "lossless") for key in ("mean", "min"))
+        lines.append(f"| {about} | {' | '.join(numbers)} |")
     return "\n".join(lines)
 
 
@@ -69,28 +71,31 @@ def sets() -> str:
         for family, members in by_family.items():
             n_images = sum(one["n_images"] for one in members)
             about = f"{folder} | {found['reals']['n_images']:,} | {family} | {len(members)} | {n_images:,}"
-            lines.append(f"| {about} | {_between(members, 'n_steps')} | {_between(members, 'batch_size')} |")
+            lines.append(f"| {about} | {between(members, 'n_steps')} | {between(members, 'batch_size')} |")
     return "\n".join(lines)
 
 
-def _between(members: list[dict[str, Any]], key: str) -> str:
-    values = [one[key] for one in members if one[key] is not None]
-    if not values:
-        return "default"
-    return f"{min(values):,}" if min(values) == max(values) else f"{min(values):,} to {max(values):,}"
+def between(members: list[dict[str, Any]], key: str) -> str:
+    """Return the range of a number.
+
+    Example:
+        >>> between([{"n": 1200}, {"n": 5}], "n"), between([{"n": 5}], "n")
+        ('5 to 1,200', '5')
+    """
+    low, high = (of(one[key] for one in members) for of in (min, max))
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def families() -> str:
     """Return how a family fares that no training held."""
-    head = "| family left out | members | its own images: lossless | JPEG | generators32: lossless | lowest | JPEG | lowest |"
-    lines = [head, "|---|---|---|---|---|---|---|---|"]
-    rows = rows_of("leave_family_out")
+    head = "| family left out | its own images: lossless | JPEG | generators32: lossless | lowest | JPEG | lowest |"
+    lines = [head, "|---|---|---|---|---|---|---|"]
     for family, found in json_of("leave_family_out")["families"].items():
         own, foreign = found["own_images"], found["generators32"]
-        n_members = len({row["member"] for row in rows if row["family"] == family})
-        cells = [f"{own[codec]:.2f}" for codec in ("lossless", "jpeg")]
+        of_own = (own.get(codec) for codec in ("lossless", "jpeg"))
+        cells = [f"{one['mean']:.2f} ({one['n_members']} members)" if one else "" for one in of_own]
         cells += [f"{foreign[codec][key]['value']:.2f}" for codec in ("lossless", "jpeg") for key in ("mean", "min")]
-        lines.append(f"| {family} | {n_members} | {' | '.join(cells)} |")
+        lines.append(f"| {family} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

@@ -3,13 +3,16 @@
 ``python benchmarks/leave_family_out.py --init cifake --data cifake.tar.xz --forge forged --lossless cifar10_lossless_train.npz
 --generators generators32.tar --out runs/families`` trains preset "general" once for each family of the forge without any of its
 images: they validate, and pick the epoch. It writes results/leave_family_out.csv and .json: AUC on each left-out member's images,
-and on generators32 of the detectors so trained. ``--family NAME`` trains one alone and writes no results.
+and on generators32 of the detectors so trained, which learn from fewer images than the bundled one. Images that went through one
+of the forge's operations are not measured, since the photographs went through none; reconstructions show photographs that were
+learned as real. ``--family NAME`` trains one alone and writes no results.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,12 +23,14 @@ import record
 
 from fauxto.config import preset
 from fauxto.data.joined import family_of
+from fauxto.data.layouts import MANIFEST
 from fauxto.data.store import Store, load_data
 from fauxto.detector import Detector
 from fauxto.metrics import auc_interval
 from fauxto.training import train
 
 SETTINGS = {"split_seed": 0, "n_threads": 1, "limit": 40_000}
+MOST = 500  # images of a member
 
 
 def main() -> None:
@@ -37,7 +42,7 @@ def main() -> None:
         folder = arguments.out / f"without-{family}"
         if not (folder / "detector" / "card.json").is_file():
             config = preset("general", **SETTINGS, left_out=(family,))
-            train(cifake, config, folder, init=arguments.init, guests=guests, shown=False)
+            train(cifake, config, folder, init=arguments.init, guests=guests, resume=folder.exists(), shown=False)
     if not arguments.family:
         write(arguments, cifake, forged, families)
 
@@ -45,12 +50,7 @@ def main() -> None:
 def parsed() -> argparse.Namespace:
     """Return the command line's values."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--init", required=True, help="detector that training begins with")
-    parser.add_argument("--data", type=Path, required=True, help="the real CIFAKE")
-    parser.add_argument("--forge", type=Path, required=True, action="append", help="what 'fauxto forge' wrote; several times")
-    parser.add_argument("--lossless", type=Path, required=True, help="cifar10_lossless_train.npz")
-    parser.add_argument("--generators", type=Path, required=True, help="generators32.tar")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the runs")
+    generalisation.ask_for_training(parser, init="detector that training begins with")
     parser.add_argument("--family", help="train without this family alone, and end")
     return parser.parse_args()
 
@@ -59,14 +59,18 @@ def write(arguments: argparse.Namespace, cifake: Store, forged: list[Store], fam
     """Measure every detector on the family that it never saw."""
     reals, _ = generalisation.divided_reals(cifake, arguments.lossless)
     material = generalisation.Material(load_data(arguments.generators), generalisation.formerly_jpeg(arguments.generators), reals)
+    as_made = [unchanged(path) for path in arguments.forge]
     rows: list[dict[str, Any]] = []
     found: dict[str, Any] = {}
     for family in families:
         folder = arguments.out / f"without-{family}"
         detector = Detector.load(folder)
-        lines = [line for one in forged for line in of_family(detector, family, one, material)]
+        lines = [
+            line for one, kept in zip(forged, as_made, strict=True) for line in of_family(detector, family, one, kept, material)
+        ]
         rows += lines
-        own = {codec: float(np.mean([line["auc"] for line in lines if line["codec"] == codec])) for codec in material.reals}
+        by_codec = {codec: [line["auc"] for line in lines if line["codec"] == codec] for codec in material.reals}
+        own = {codec: {"mean": float(np.mean(aucs)), "n_members": len(aucs)} for codec, aucs in by_codec.items() if aucs}
         found[family] = {
             "own_images": own, "generators32": generalisation.overall(material.rows(detector)),
             "epochs": epochs_of(folder / "history.csv"),
@@ -75,24 +79,37 @@ def write(arguments: argparse.Namespace, cifake: Store, forged: list[Store], fam
     record.write_result("leave_family_out", {"settings": SETTINGS, "n_photographs": len(reals), "families": found})
 
 
-def of_family(detector: Detector, family: str, forged: Store, material: generalisation.Material) -> list[dict[str, Any]]:
+def unchanged(forge: Path) -> set[str]:
+    """Return the paths of a forge's images that went through none of its operations."""
+    with (forge / MANIFEST).open(encoding="utf-8", newline="") as stream:
+        return {row["path"] for row in csv.DictReader(stream) if not row["operation"]}
+
+
+def of_family(
+    detector: Detector, family: str, forged: Store, kept: set[str], material: generalisation.Material
+) -> list[dict[str, Any]]:
     """Return the AUC on each member of a family, against the photographs that measure, saved alike: as it is, and as JPEG.
 
-    A forge whose images are JPEG has no lossless form.
+    Args:
+        detector: Which has not learned from the family.
+        family: What stands before the slash of its members' names.
+        forged: A forge's images; where they are JPEG, they have no lossless form.
+        kept: Paths of those that are measured.
+        material: The photographs.
     """
-    at = np.flatnonzero(forged.is_fake & np.array([family_of(name) == family for name in forged.generator.tolist()]))
+    is_own = np.array([family_of(name) == family for name in forged.generator.tolist()]) & np.isin(forged.path, list(kept))
+    at = np.flatnonzero(forged.is_fake & is_own)
+    was_jpeg = set(forged.file_format[at].tolist()) == {"JPEG"}
+    codecs = [generalisation.JPEG] if was_jpeg else list(material.reals)
     lines = []
-    for name in np.unique(forged.generator[at]).tolist():
-        fakes = forged.batch(at[forged.generator[at] == name][:500])
-        was_jpeg = set(forged.file_format[at].tolist()) == {"JPEG"}
-        for codec in material.reals if not was_jpeg else [generalisation.JPEG]:
-            images = (
-                fakes if was_jpeg or codec == generalisation.LOSSLESS else generalisation.perturbed(fakes, generalisation.CODEC)
-            )
-            said, real = (generalisation.p_fake(detector, some) for some in (images, material.reals[codec]))
-            auc = auc_interval(np.repeat([False, True], [len(real), len(said)]), np.concatenate([real, said]))
-            about = {"family": family, "member": name, "codec": codec, "n": len(said)}
-            lines.append(about | {"auc": auc.value, "low": auc.low, "high": auc.high})
+    for name, codec in itertools.product(np.unique(forged.generator[at]).tolist(), codecs):
+        fakes = forged.batch(at[forged.generator[at] == name][:MOST])
+        is_saved = codec == generalisation.JPEG and not was_jpeg
+        said = generalisation.p_fake(detector, generalisation.perturbed(fakes, generalisation.CODEC) if is_saved else fakes)
+        real = generalisation.p_fake(detector, material.reals[codec])
+        auc = auc_interval(np.repeat([False, True], [len(real), len(said)]), np.concatenate([real, said]))
+        about = {"family": family, "member": name, "codec": codec, "n": len(said)}
+        lines.append(about | {"auc": auc.value, "low": auc.low, "high": auc.high})
     return lines
 
 

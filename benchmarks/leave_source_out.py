@@ -35,7 +35,15 @@ def main() -> None:
         folder = arguments.out / folder_name(name)
         if not (folder / "detector" / "card.json").is_file():
             guests = {f"forge-{number}": one for number, one in enumerate(forged, start=1)} | {"generators": guest}
-            train(main_store, preset("general", **SETTINGS), folder, init=arguments.init, guests=guests, shown=False)
+            train(
+                main_store,
+                preset("general", **SETTINGS),
+                folder,
+                init=arguments.init,
+                guests=guests,
+                resume=folder.exists(),
+                shown=False,
+            )
     if not arguments.fold:
         write(arguments, main_store, archive, source)
 
@@ -43,12 +51,7 @@ def main() -> None:
 def parsed() -> argparse.Namespace:
     """Return the command line's values."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--init", required=True, help="run that knows the forge alone")
-    parser.add_argument("--data", type=Path, required=True, help="the real CIFAKE")
-    parser.add_argument("--forge", type=Path, required=True, action="append", help="what 'fauxto forge' wrote; several times")
-    parser.add_argument("--lossless", type=Path, required=True, help="cifar10_lossless_train.npz")
-    parser.add_argument("--generators", type=Path, required=True, help="generators32.tar")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the folds' runs")
+    generalisation.ask_for_training(parser, init="run that knows the forges alone")
     parser.add_argument("--fold", help="train the fold without this source, and end")
     return parser.parse_args()
 

@@ -38,7 +38,11 @@ def load_network(detector_folder: str | Path) -> tuple[nn.Module, dict[str, Any]
         network = _built(**card["model"])
         network.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in tensors.items()})
     except (ConfigError, KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
-        raise DetectorError(f"card and weights in {folder} do not fit together ({error}): copy the detector again") from error
+        reason = " ".join(str(error).split())[:200]
+        raise DetectorError(
+            f"card and weights in {folder} do not fit together, or another version of fauxto made them ({reason}): copy the "
+            "detector again, or train it again"
+        ) from error
     return network.eval(), card
 
 

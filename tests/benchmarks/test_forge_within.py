@@ -102,12 +102,13 @@ def test_one_that_fails_keeps_no_other_waiting(reals: Reals, tmp_path: Path, mon
     assert time.monotonic() - started < within.PATIENCE_S / 10
 
 
-def test_what_is_kept_of_a_member() -> None:
-    about = {
-        "member": {"name": "gan/a", "config": {"n_steps": 7, "width": 64, "loss": "bce"}}, "n_images": 10, "seconds": 1.5,
-        "final_loss": 0.3, "shares_a_network": False, "device": "cuda", "in_bf16": True,
-    }  # fmt: skip
-    assert within.of_member(about) == {
-        "n_steps": 7, "batch_size": None, "width": 64, "n_images": 10, "seconds": 1.5, "device": "cuda",
+def test_what_is_kept_of_a_member_counts_all_of_its_steps() -> None:
+    about = {"n_images": 10, "seconds": 1.5, "final_loss": 0.3, "shares_a_network": False, "device": "cuda", "in_bf16": True}
+    gan = {"name": "gan/a", "family": "gan", "kind": "sngan", "config": {"n_steps": 7, "width": 64}}
+    assert within.of_member(about | {"member": gan}) == {
+        "n_steps": 307, "batch_size": 32, "width": 64, "n_images": 10, "seconds": 1.5, "device": "cuda",
         "shares_a_network": False,
     }  # fmt: skip
+    codes = {"over": "codes", "n_steps": 7, "code_steps": 5}
+    member = {"name": "autoregressive/b", "family": "autoregressive", "kind": "codes", "config": codes}
+    assert within.of_member(about | {"member": member})["n_steps"] == 12

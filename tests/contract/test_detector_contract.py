@@ -9,10 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import fauxto
 from fauxto import Detector
 from fauxto.checkpoint import CARD, CARD_FORMAT, WEIGHTS, load_tensors, models_of
+from fauxto.models.nets import answers
+from fauxto.networks import load_network
+from fauxto.preprocess import to_network_input
 from fauxto.runs import sha256_of
 from fauxto.tiles import aggregate
 from fauxto.verdicts import points_of
@@ -49,6 +53,16 @@ def texts_in(value: object) -> Iterator[str]:
             yield from texts_in(inner)
     elif isinstance(value, str):
         yield value
+
+
+def test_weights_and_model_are_of_one_network(detector: Detector) -> None:
+    side = detector.spec.size
+    batch = np.random.default_rng(1).integers(0, 256, (4, side, side, 3)).astype(np.uint8)
+    network, _ = load_network(detector.folder)
+    with torch.no_grad():
+        images = torch.from_numpy(to_network_input(batch, detector.spec))
+        wanted = answers(network, images, mirrored=detector.spec.mirrored).numpy()
+    np.testing.assert_allclose(detector.logits(batch), wanted, atol=2e-3 * max(1, np.abs(wanted).max()))
 
 
 def test_the_card_has_its_keys(detector: Detector) -> None:

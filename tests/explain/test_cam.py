@@ -326,8 +326,10 @@ def test_load_network_refuses_what_does_not_fit(tmp_path: Path):
         {"name": "resnet18", "tail": 1},
     ):
         write_card(tmp_path, card(model=model))
-        with pytest.raises(DetectorError, match="do not fit together"):
+        with pytest.raises(DetectorError, match="do not fit together") as caught:
             load_network(tmp_path)
+        assert "\n" not in str(caught.value)
+        assert len(str(caught.value)) < 700
     (tmp_path / WEIGHTS).write_bytes(b"changed")
     with pytest.raises(DetectorError, match="another checksum"):
         load_network(tmp_path)

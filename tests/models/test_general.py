@@ -8,7 +8,7 @@ import torch
 
 from fauxto.errors import DataError
 from fauxto.export import MAX_LOGIT_DIFFERENCE, export_onnx
-from fauxto.models.general import HIGH, MEDIAN, NEEDED, GeneralNet, TraceNet
+from fauxto.models.general import HIGH, MEDIAN, MOST_BALANCE, NEEDED, GeneralNet, TraceNet
 from fauxto.models.routing import is_on_grid
 from fauxto.perturb import perturbed
 from fauxto.preprocess import PreprocessSpec
@@ -101,7 +101,7 @@ def test_each_image_is_asked_by_its_own_route_alone_and_as_in_a_batch(lived_in: 
     torch.testing.assert_close(together, wanted, atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("n_on_grid", [0, 1, 5, 8])
+@pytest.mark.parametrize("n_on_grid", [0, 1, 5, 7, 8])
 def test_a_training_step_moves_the_new_networks_alone(both: torch.Tensor, n_on_grid: int) -> None:
     torch.manual_seed(0)
     network = GeneralNet().train()
@@ -140,6 +140,8 @@ def test_levelled_photographs_get_the_same_median_and_quantile_on_both_routes(li
             torch.testing.assert_close(found, torch.tensor([MEDIAN, HIGH]), atol=1e-3, rtol=0)
         of_whole = [torch.quantile(whole[chosen], both_quantiles) for chosen in (route, ~route)]
         torch.testing.assert_close(of_whole[0], of_whole[1], atol=1e-3, rtol=0)
+    assert lived_in.get_buffer("whole_scale")[0] == 1, "on the grid, the known answers are calibrated and stay"
+    assert lived_in.get_buffer("whole_shift")[0] == 0
 
 
 def test_both_networks_count_alike_where_both_answer(lived_in: GeneralNet, both: torch.Tensor) -> None:
@@ -150,6 +152,11 @@ def test_both_networks_count_alike_where_both_answer(lived_in: GeneralNet, both:
     spreads = [float(high - low) for low, high in low_and_high]
     assert float(lived_in.get_buffer("balance")) == pytest.approx(spreads[0] / spreads[1], rel=1e-4)
     assert spreads[0] != pytest.approx(spreads[1], rel=0.01)
+    with torch.no_grad():
+        for weight in lived_in.traces.head.parameters():
+            weight.mul_(1e-6)
+    lived_in.level(both)
+    assert float(lived_in.get_buffer("balance")) == MOST_BALANCE, "what says nothing is not heard"
 
 
 def test_too_few_photographs_of_one_kind_are_refused(lived_in: GeneralNet, both: torch.Tensor) -> None:

@@ -1,4 +1,4 @@
-"""A network for generators that nobody named: what an image is without its smooth part, beside a network that knows one."""
+"""A network for generators that nobody named: whole images and their finest traces, beside a network that knows one generator."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ _FILTER = ((-0.25, 0.5, -0.25), (0.5, -1.0, 0.5), (-0.25, 0.5, -0.25))
 _LEVEL = 1 / 127.5  # one of 255 levels, on the network's scale
 POOL = 4
 NEEDED = 20  # photographs on each side, for a 95 % quantile
+MOST_BALANCE = 10.0  # a network that has learned little shall not be heard too loud
 MEDIAN, HIGH = -4.0, -2.0  # logits that the middle and the 95 % quantile of photographs get, however they were saved
 
 
@@ -118,7 +119,8 @@ class GeneralNet(nn.Module):
     def level(self, photographs: torch.Tensor) -> None:
         """Give the answers for photographs the same median and the same 95 % quantile, however they were saved.
 
-        Both networks count alike where both answer. What the known network says is calibrated, and stays.
+        Both networks count alike where both answer, within a factor of ``MOST_BALANCE``. On the codec's grid, what the known
+        network says is calibrated, and stays.
 
         Args:
             photographs: Shape (n, 3, h, w), some of them on the codec's grid and some not.
@@ -129,7 +131,7 @@ class GeneralNet(nn.Module):
         parts = torch.split(photographs, 256)
         route, shapes, traces = (torch.cat([of(part) for part in parts]) for of in (is_on_grid, self.shapes, self.traces))
         check_enough(route)
-        self.get_buffer("balance").fill_(_spread(shapes[~route]) / max(_spread(traces[~route]), 1e-3))
+        self.get_buffer("balance").fill_(min(MOST_BALANCE, _spread(shapes[~route]) / max(_spread(traces[~route]), 1e-3)))
         self._set_level("", 0, shapes[route])
         self._set_level("", 1, (shapes + self.get_buffer("balance") * traces)[~route])
         self.get_buffer("whole_scale").fill_(1)

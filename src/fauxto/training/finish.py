@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 def validation_photographs(loop: Loop) -> torch.Tensor:
     """Return validation photographs as they are and as JPEG of the configured quality: float32, (n, 3, size, size).
 
-    Every fourth one that was not JPEG of that quality comes once more, compressed, blurred or resized by chance, as photographs are
-    that people have.
+    Every fourth one that was not JPEG of that quality comes once more, perturbed as training images are: people's photographs are
+    seldom as clean as those of a data set.
     """
     reals = loop.split.validation[~loop.store.is_fake[loop.split.validation]]
     images = squares(loop.store, sampled(reals, loop.config.seed, size=loop.spec.size), loop.spec)
