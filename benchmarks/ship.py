@@ -35,9 +35,9 @@ INTENDED = {
         "Teaching, research on robustness and calibration, and trying fauxto out.",
     ),
     GENERAL: (
-        "Images of 32x32 pixels: photographs such as CIFAR-10's against images of CIFAKE's or of other small generators. It learned "
-        "from CIFAKE's training part, from what small generators of five families made of CIFAR-10's photographs ('fauxto forge'), "
-        "and from images of the 18 generators that trained_on names.",
+        "Images of 32x32 pixels: photographs such as CIFAR-10's against images of CIFAKE's or of other small generators. It "
+        "learned from CIFAKE's training part, from what small generators of five families made of CIFAR-10's photographs "
+        "('fauxto forge'), and from images of the 18 generators that trained_on names.",
         "Large images, over tiles of their own pixels: research only. Most verdicts are unsure.",
     ),
 }
@@ -50,8 +50,8 @@ NOT_FOR = {
         _NO_PROOF,
     ),
     GENERAL: (
-        "Small images of guided diffusion, and of any generator that makes few mistakes of shape, once they were saved as JPEG: they "
-        "pass for photographs (docs/generalisation.md).",
+        "Small images of guided diffusion, and of any generator that makes few mistakes of shape, once they were saved as JPEG: "
+        "they pass for photographs (docs/generalisation.md).",
         "Deciding about large images: what answers there is mostly a measure of sharpness. Photographs that are sharp, sharpened "
         "or shrunk look fake to it, and generated images that are soft, such as StyleGAN2's faces, look real (docs/check.md).",
         "Images whose shorter side is under a tile's, and whose longer side is over 64 pixels: their verdict is unsure.",
