@@ -159,6 +159,23 @@ def test_both_networks_count_alike_where_both_answer(lived_in: GeneralNet, both:
     assert float(lived_in.get_buffer("balance")) == MOST_BALANCE, "what says nothing is not heard"
 
 
+def test_damaged_photographs_off_the_grid_raise_the_high_quantile_alone(lived_in: GeneralNet, both: torch.Tensor) -> None:
+    off = both[~is_on_grid(both)]
+    damaged = torch.cat([off + 0.2 * torch.randn(off.shape, generator=torch.Generator().manual_seed(0)), both[24:]])
+    assert is_on_grid(damaged).sum() == 24, "what lies on the grid has no say"
+    lived_in.level(both, damaged)
+    with torch.no_grad():
+        clean, all_of_them = (
+            lived_in._of_others(some, is_on_grid(some)).mean((1, 2)) for some in (off, torch.cat([off, damaged[:24]]))
+        )
+        on, whole, together = lived_in(both[24:]), lived_in(off), lived_in(torch.cat([off, damaged[:24]]))
+    assert float(torch.quantile(clean, 0.5)) == pytest.approx(MEDIAN, abs=1e-3)
+    assert float(torch.quantile(all_of_them, 0.95)) == pytest.approx(HIGH, abs=1e-3)
+    assert float(torch.quantile(clean, 0.95)) != pytest.approx(HIGH, abs=1e-2)
+    assert float(torch.quantile(whole, 0.5)) == pytest.approx(float(torch.quantile(on, 0.5)), abs=1e-3)
+    assert float(torch.quantile(together, 0.95)) == pytest.approx(float(torch.quantile(on, 0.95)), abs=1e-3)
+
+
 def test_too_few_photographs_of_one_kind_are_refused(lived_in: GeneralNet, both: torch.Tensor) -> None:
     lived_in.level(both[: 24 + NEEDED])
     with pytest.raises(DataError, match=f"{NEEDED - 1} validation photographs are saved as JPEG of quality 75, {NEEDED} are"):

@@ -116,7 +116,7 @@ class GeneralNet(nn.Module):
         return self._levelled(found, route, "whole_")
 
     @torch.no_grad()
-    def level(self, photographs: torch.Tensor) -> None:
+    def level(self, photographs: torch.Tensor, damaged: torch.Tensor | None = None) -> None:
         """Give the answers for photographs the same median and the same 95 % quantile, however they were saved.
 
         Both networks count alike where both answer, within a factor of ``MOST_BALANCE``. On the codec's grid, what the known
@@ -124,20 +124,24 @@ class GeneralNet(nn.Module):
 
         Args:
             photographs: Shape (n, 3, h, w), some of them on the codec's grid and some not.
+            damaged: Likewise; those off the grid count for the 95 % quantile too, so that damage raises no alarm.
 
         Raises:
             DataError: There are too few of either.
         """
-        parts = torch.split(photographs, 256)
+        check_enough(is_on_grid(photographs))
+        every = photographs if damaged is None else torch.cat([photographs, damaged])
+        parts, is_clean = torch.split(every, 256), torch.arange(len(every), device=every.device) < len(photographs)
         route, shapes, traces = (torch.cat([of(part) for part in parts]) for of in (is_on_grid, self.shapes, self.traces))
-        check_enough(route)
-        self.get_buffer("balance").fill_(min(MOST_BALANCE, _spread(shapes[~route]) / max(_spread(traces[~route]), 1e-3)))
-        self._set_level("", 0, shapes[route])
-        self._set_level("", 1, (shapes + self.get_buffer("balance") * traces)[~route])
+        on, off = route & is_clean, ~route
+        self.get_buffer("balance").fill_(min(MOST_BALANCE, _spread(shapes[off]) / max(_spread(traces[off]), 1e-3)))
+        self._set_level("", 0, _middle_and_high(shapes[on]))
+        together = shapes + self.get_buffer("balance") * traces
+        self._set_level("", 1, _middle_and_high(together[off & is_clean], together[off]))
         self.get_buffer("whole_scale").fill_(1)
         self.get_buffer("whole_shift").fill_(0)
         whole = torch.cat([self(part) for part in parts])
-        self._set_level("whole_", 1, whole[~route], like=_middle_and_high(whole[route]))
+        self._set_level("whole_", 1, _middle_and_high(whole[off & is_clean], whole[off]), like=_middle_and_high(whole[on]))
 
     def _of_others(self, images: torch.Tensor, route: torch.Tensor) -> torch.Tensor:
         return self._levelled(self._unlevelled(images, route), route, "")
@@ -159,16 +163,15 @@ class GeneralNet(nn.Module):
         scale, shift = (self.get_buffer(f"{whose}{name}")[at].view(-1, 1, 1) for name in ("scale", "shift"))
         return found * scale + shift
 
-    def _set_level(self, whose: str, at: int, logits: torch.Tensor, *, like: tuple[float, float] = (MEDIAN, HIGH)) -> None:
-        median, high = _middle_and_high(logits)
-        scale = (like[1] - like[0]) / max(high - median, 1e-3)
-        self.get_buffer(f"{whose}scale")[at], self.get_buffer(f"{whose}shift")[at] = scale, like[0] - scale * median
+    def _set_level(self, whose: str, at: int, found: tuple[float, float], *, like: tuple[float, float] = (MEDIAN, HIGH)) -> None:
+        scale = (like[1] - like[0]) / max(found[1] - found[0], 1e-3)
+        self.get_buffer(f"{whose}scale")[at], self.get_buffer(f"{whose}shift")[at] = scale, like[0] - scale * found[0]
 
 
-def _middle_and_high(logits: torch.Tensor) -> tuple[float, float]:
-    """Return the median and the 95 % quantile."""
-    median, high = torch.quantile(logits.float().cpu(), torch.tensor([0.5, 0.95])).tolist()
-    return median, high
+def _middle_and_high(logits: torch.Tensor, others: torch.Tensor | None = None) -> tuple[float, float]:
+    """Return the median, and the 95 % quantile, of other logits where they are given."""
+    high = logits if others is None else others
+    return float(torch.quantile(logits.float().cpu(), 0.5)), float(torch.quantile(high.float().cpu(), 0.95))
 
 
 def _spread(logits: torch.Tensor) -> float:

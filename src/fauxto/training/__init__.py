@@ -95,7 +95,7 @@ def train(
     network = first_network(config, init)
     loop = _loop(fabric, network, store, split, config, folder, shown=shown)
     if isinstance(loop.answering, GeneralNet):
-        check_enough(is_on_grid(validation_photographs(loop)))  # now, and not when hours have passed
+        check_enough(is_on_grid(validation_photographs(loop)[0]))  # now, and not when hours have passed
     on_first(fabric, lambda: open_run(fabric, folder, store, split, config, ancestors=ancestors, resume=resume))
     loop.ancestors = ancestors
     if data is not None:
@@ -143,7 +143,7 @@ def fit(
 def _finish(loop: Loop, position: Position, *, name: str, note: str) -> Path:
     """Calibrate on the validation part and write the detector, on the first process."""
     if isinstance(loop.answering, GeneralNet):
-        loop.answering.eval().level(validation_photographs(loop).to(loop.fabric.device))
+        loop.answering.eval().level(*(some.to(loop.fabric.device) for some in validation_photographs(loop)))
     logits = loop.logits(loop.split.validation, exact=True)
     folder = loop.folder / "detector"
     on_first(loop.fabric, lambda: write_detector(loop, position, logits, folder, name=name, note=note))

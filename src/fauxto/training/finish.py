@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from fauxto.training.state import Position
 
 
-def validation_photographs(loop: Loop) -> torch.Tensor:
-    """Return validation photographs as they are and as JPEG of the configured quality: float32, (n, 3, size, size).
+def validation_photographs(loop: Loop) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return validation photographs as they are and as JPEG of the configured quality, and damaged ones: float32, (n, 3, s, s).
 
     Every fourth one that was not JPEG of that quality comes once more, perturbed as training images are: people's photographs are
     seldom as clean as those of a data set.
@@ -33,7 +33,8 @@ def validation_photographs(loop: Loop) -> torch.Tensor:
     saved = recoded(images, PreprocessSpec(recode=loop.config.recode, recode_from=loop.config.recode_from))
     others = images[(saved != images).any(axis=(1, 2, 3))][::4]
     damaged = training_perturbed(others, np.random.default_rng(loop.config.seed), share=1.0)
-    return torch.from_numpy(normalised(np.concatenate([images, saved, damaged]), loop.spec))
+    clean, changed = (torch.from_numpy(normalised(some, loop.spec)) for some in (np.concatenate([images, saved]), damaged))
+    return clean, changed
 
 
 def write_detector(loop: Loop, position: Position, logits: np.ndarray, folder: Path, *, name: str, note: str) -> None:
