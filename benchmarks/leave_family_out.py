@@ -5,7 +5,7 @@
 images: they validate, and pick the epoch. It writes results/leave_family_out.csv and .json: AUC on each left-out member's images,
 and on generators32 of the detectors so trained, which learn from fewer images than the bundled one. Images that went through one
 of the forge's operations are not measured, since the photographs went through none; reconstructions show photographs that were
-learned as real. ``--family NAME`` trains one alone and writes no results.
+learned as real. ``--family NAME`` trains one alone and writes no results; ``--finished`` trains none and measures what is there.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ def main() -> None:
     cifake, *forged = (load_data(path) for path in (arguments.data, *arguments.forge))
     guests = {f"forge-{number}": one for number, one in enumerate(forged, start=1)}
     families = sorted({family_of(name) for one in forged for name in one.generator[one.is_fake].tolist()})
+    if arguments.finished:
+        families = [family for family in families if (arguments.out / f"without-{family}" / "detector" / "card.json").is_file()]
     for family in [arguments.family] if arguments.family else families:
         folder = arguments.out / f"without-{family}"
         if not (folder / "detector" / "card.json").is_file():
@@ -52,6 +54,7 @@ def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     generalisation.ask_for_training(parser, init="detector that training begins with")
     parser.add_argument("--family", help="train without this family alone, and end")
+    parser.add_argument("--finished", action="store_true", help="measure the trainings that are finished, and begin none")
     return parser.parse_args()
 
 
