@@ -144,9 +144,6 @@ class GeneralNet(nn.Module):
         self._set_level("whole_", 1, _middle_and_high(whole[off & is_clean], whole[off]), like=_middle_and_high(whole[on]))
 
     def _of_others(self, images: torch.Tensor, route: torch.Tensor) -> torch.Tensor:
-        return self._levelled(self._unlevelled(images, route), route, "")
-
-    def _unlevelled(self, images: torch.Tensor, route: torch.Tensor) -> torch.Tensor:
         """Return the map of any generator's signs; in training, the finest traces are learned from images that may have them."""
         if self.training:
             order = torch.argsort(~route, stable=True)
@@ -155,8 +152,7 @@ class GeneralNet(nn.Module):
             traces = torch.cat([learned.new_zeros(n_on_grid, *learned.shape[1:]), learned])[torch.argsort(order)]
         else:
             traces = torch.where(route.view(-1, 1, 1), 0.0, self.traces.evidence(images))
-        found: torch.Tensor = self.shapes.evidence(images) + self.get_buffer("balance") * traces
-        return found
+        return self._levelled(self.shapes.evidence(images) + self.get_buffer("balance") * traces, route, "")
 
     def _levelled(self, found: torch.Tensor, route: torch.Tensor, whose: str) -> torch.Tensor:
         at = (~route).long()
