@@ -157,6 +157,11 @@ def test_arrays_that_are_refused(tmp_path: Path, photographs: np.ndarray, monkey
                     archive.writestr(name, payload)
             with pytest.raises(DataError):
                 open_reals(tmp_path / "a.npz", SMALL)
+    monkeypatch.setattr(module, "MAX_ARRAY_BYTES", 100)
+    refused("would fill more than 100 bytes", image=photographs)
+
+
+def test_files_that_hold_no_array_that_fits_into_memory_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.npz").write_bytes(b"no zip")
     with pytest.raises(DataError, match="array image"):
         open_reals(tmp_path / "a.npz", SMALL)
@@ -166,5 +171,3 @@ def test_arrays_that_are_refused(tmp_path: Path, photographs: np.ndarray, monkey
         archive.writestr("image.npy", header.getvalue())
     with pytest.raises(DataError, match="array image"):
         open_reals(tmp_path / "a.npz", SMALL)
-    monkeypatch.setattr(module, "MAX_ARRAY_BYTES", 100)
-    refused("would fill more than 100 bytes", image=photographs)

@@ -146,6 +146,15 @@ def test_what_ends_one_of_several_processes_ends_the_forge(reals: Reals, setting
     assert (tmp_path / "out" / "manifest.csv").is_file(), "what was whole by then is a data set"
 
 
+def test_a_forge_that_is_killed_has_said_which_photographs_belong_together(
+    reals: Reals, settings: ForgeSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[str] = []
+    monkeypatch.setattr(zoo, "_make", lambda *place: found.extend(row["group"] for row in rows_of(tmp_path / "out")))
+    zoo.make_zoo(reals, MEMBERS[:1], tmp_path / "out", settings, device="cpu", shown=False)
+    assert found == list(reals.group), "before the first member is made"
+
+
 def test_members_come_into_one_folder_bit_by_bit(reals: Reals, settings: ForgeSettings, tmp_path: Path) -> None:
     for member, resume in ((MEMBERS[0], False), (MEMBERS[2], True)):
         zoo.make_zoo(reals, (member,), tmp_path / "out", settings, resume=resume, device="cpu", shown=False)

@@ -27,7 +27,7 @@ def forge(
     encode: Annotated[str, typer.Option(help="How all images are saved: png, or such as jpeg-75.")] = "png",
     seed: Annotated[int, typer.Option(help="Decides crops, weights and samples.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    jobs: Annotated[int, typer.Option(min=1, max=256, help="Members made at once, each in a process of its own.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, max=61, help="Members made at once, each in a process of its own.")] = 1,
     resume: Annotated[bool, typer.Option("--resume", help="Go on: members that are whole are not made again.")] = False,
     as_list: Annotated[bool, typer.Option("--list", help="Print the members of the recipe and stop.")] = False,
     skip_broken: SkipBroken = False,

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -19,7 +18,7 @@ from fauxto.forge.autoencoders import Autoencoder, AutoencoderConfig
 from fauxto.forge.autoencoders import train as train_autoencoder
 from fauxto.forge.blocks import begin_at_zero, begin_evenly
 from fauxto.forge.logistics import N_PER_MIXTURE, draw_pixels, pixel_loss
-from fauxto.forge.workshop import Descent, Forged, Workshop, batch_sizes, to_pixels, without_source
+from fauxto.forge.workshop import Descent, Forged, Workshop
 from fauxto.mapping import bounded, from_mapping
 
 
@@ -182,13 +181,8 @@ def train(config: AutoregressiveConfig, workshop: Workshop) -> Pixels | Codes:
 def make(network: Pixels | Codes, sampling: dict[str, Any], n: int, workshop: Workshop) -> Forged:
     """Draw ``n`` images."""
     how = from_mapping(Drawing, sampling)
-    parts = []
-    for size in batch_sizes(n):
-        with workshop.autocast():
-            drawn = network.drawn(size, workshop.size, how.temperature, workshop.device)
-        parts.append(to_pixels(drawn))
-        workshop.progress(sum(map(len, parts)), n)
-    return without_source(np.concatenate(parts))
+    with workshop.autocast():
+        return workshop.drawn(lambda size: network.drawn(size, workshop.size, how.temperature, workshop.device), n)
 
 
 def in_waves(start: Tensor, answers: Callable[[Tensor], Tensor], draw: Callable[[Tensor], Tensor]) -> Tensor:

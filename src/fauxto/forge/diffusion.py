@@ -8,14 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fauxto.forge.pseudo import pseudo_classes
 from fauxto.forge.unet import UNet
-from fauxto.forge.workshop import Descent, Forged, Workshop, batch_sizes, to_pixels, without_source
+from fauxto.forge.workshop import Descent, Forged, Workshop
 from fauxto.mapping import bounded, from_mapping
 from fauxto.training.optimizers import averaged_copy
 
@@ -119,7 +118,7 @@ def learned(config: UNetConfig, workshop: Workshop, loss_of: Callable[[Predict, 
 def make(network: TimedNetwork, sampling: dict[str, Any], n: int, workshop: Workshop) -> Forged:
     """Draw ``n`` images."""
     how = from_mapping(Sampling, sampling)
-    return without_source(np.concatenate([to_pixels(_drawn(network, how, size, workshop)) for size in batch_sizes(n)]))
+    return workshop.drawn(lambda size: _drawn(network, how, size, workshop), n)
 
 
 def _drawn(network: TimedNetwork, how: Sampling, n: int, workshop: Workshop) -> Tensor:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from fauxto.forge.diffusion import Predict, TimedNetwork, UNetConfig, learned
-from fauxto.forge.workshop import Forged, Workshop, batch_sizes, to_pixels, without_source
+from fauxto.forge.workshop import Forged, Workshop
 from fauxto.mapping import bounded, from_mapping
 
 
@@ -45,7 +44,7 @@ def train(config: UNetConfig, workshop: Workshop) -> TimedNetwork:
 def make(network: TimedNetwork, sampling: dict[str, Any], n: int, workshop: Workshop) -> Forged:
     """Draw ``n`` images."""
     how = from_mapping(Walk, sampling)
-    return without_source(np.concatenate([to_pixels(_walked(network, how, size, workshop)) for size in batch_sizes(n)]))
+    return workshop.drawn(lambda size: _walked(network, how, size, workshop), n)
 
 
 def _walked(network: TimedNetwork, how: Walk, n: int, workshop: Workshop) -> Tensor:

@@ -14,7 +14,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from fauxto.forge.augment import seen
 from fauxto.forge.blocks import Residual, begin_evenly, conv, normalised, up
-from fauxto.forge.workshop import Descent, Forged, Workshop, batch_sizes, to_pixels, without_source
+from fauxto.forge.workshop import Descent, Forged, Workshop
 from fauxto.mapping import bounded
 from fauxto.training.optimizers import averaged_copy
 
@@ -214,8 +214,7 @@ def _warm_up(generator: nn.Module, config: GanConfig, workshop: Workshop) -> Non
 @torch.inference_mode()
 def make(network: Any, sampling: dict[str, Any], n: int, workshop: Workshop) -> Forged:
     """Draw ``n`` images."""
-    parts = [to_pixels(network(_noise(network.n_noise, size, workshop))) for size in batch_sizes(n)]
-    return without_source(np.concatenate(parts))
+    return workshop.drawn(lambda size: network(_noise(network.n_noise, size, workshop)), n)
 
 
 def critic_loss(real: Tensor, fake: Tensor, loss: str) -> Tensor:

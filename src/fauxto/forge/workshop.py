@@ -88,6 +88,19 @@ class Workshop:
             yield torch.where(mirrored, images.flip(3), images), positions
             self.progress(step + 1, n_steps)
 
+    def drawn(self, draw: Callable[[int], Tensor], n: int) -> Forged:
+        """Return ``n`` images that reconstruct nothing; tell how far it is.
+
+        Args:
+            draw: Returns so many images in [-1, 1], shape (n, 3, size, size).
+            n: How many in all.
+        """
+        parts: list[np.ndarray] = []
+        for size in batch_sizes(n):
+            parts.append(to_pixels(draw(size)))
+            self.progress(sum(map(len, parts)), n)
+        return Forged(np.concatenate(parts), np.full(n, -1, np.int64))
+
     def note(self, loss: Tensor) -> None:
         """Remember the loss of a step."""
         self._losses.append(loss.detach().float())
@@ -149,11 +162,6 @@ def batch_sizes(n: int) -> list[int]:
         [128, 128, 44]
     """
     return [min(AT_ONCE, n - start) for start in range(0, n, AT_ONCE)]
-
-
-def without_source(images: np.ndarray) -> Forged:
-    """Return images that reconstruct nothing."""
-    return Forged(images, np.full(len(images), -1, np.int64))
 
 
 def found_device(name: str) -> torch.device:

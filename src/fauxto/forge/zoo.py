@@ -87,6 +87,7 @@ def make_zoo(
         bar.say(line)
     with bar.live():
         _write_reals(reals, out, settings)
+        write_summary(out)  # else a forge that is killed would leave images without their groups
         missing = [member for member in members if not is_finished(out, member)]
         for number, member in enumerate((one for one in members if one not in missing), start=1):
             bar.ended(number, f"{member.name}  was there")
