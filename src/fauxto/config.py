@@ -164,7 +164,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "routed": _FAST | _SEEN | {"model": "routed", "max_epochs": 4, "patience": 4, "perturb_share": 0.15}
     | {"crop": 0, "learning_rate": 0.01, "warmup_share": 0.1},
     # Goes on from a finished run of "routed" (--init), with guests (--forge, --generators).
-    "general": _FAST | {"model": "general", "max_epochs": 2, "patience": 2, "crop": 0, "batch_size": 192, "label_smoothing": 0.0}
+    "general": _FAST | {"model": "general", "max_epochs": 5, "patience": 5, "crop": 0, "batch_size": 192, "label_smoothing": 0.0}
     | {"recode": 75, "recode_from": 4.0, "recode_share": 0.5, "jitter": 0.8, "perturb_share": 0.3, "main_share": 0.3}
     | {"mirrored": True, "fit": "centre"},
     # On features that others trained (--backbone): whole photographs would be shrunk, and what tells them apart is in the pixels.

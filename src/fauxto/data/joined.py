@@ -17,6 +17,7 @@ from fauxto.errors import ConfigError
 
 VERSION = 1
 OWN = "own"  # the family of fakes whose generator nobody named
+MOST = 6  # times as often as guests' photographs come on average, does one of a small guest come
 _COLUMNS = ("path", "label", "generator", "group", "split", "height", "width", "pixel_hash", "file_format", "file_bytes")
 
 
@@ -163,10 +164,16 @@ def _weights(store: Store, names: np.ndarray, config: TrainConfig) -> np.ndarray
         own, others = chosen & (names == ""), chosen & (names != "")
         share = config.main_share if others.any() else 1.0
         weight[own] = 0.5 * share / max(1, own.sum())
-        # Few photographs of a guest would come too often: photographs count each alike.
-        levels = (names, families, store.generator) if is_fake else ()
-        weight[others] = 0.5 * (1 - share) * _alike(*(level[others] for level in levels), n=int(others.sum()))
+        levels = (names, families, store.generator) if is_fake else (names,)
+        alike = _alike(*(level[others] for level in levels), n=int(others.sum()))
+        weight[others] = 0.5 * (1 - share) * (alike if is_fake else _capped(alike))
     return weight
+
+
+def _capped(weight: np.ndarray) -> np.ndarray:
+    """Let no photograph come much more often than others: a guest with few of them would teach these by heart."""
+    capped = np.minimum(weight, MOST / max(1, weight.size))
+    return capped / max(capped.sum(), 1e-12)  # type: ignore[no-any-return]
 
 
 def _alike(*levels: np.ndarray, n: int) -> np.ndarray:
