@@ -29,7 +29,7 @@ from fauxto.detector import Detector
 from fauxto.metrics import auc_interval
 from fauxto.training import train
 
-SETTINGS = {"split_seed": 0, "n_threads": 1, "limit": 40_000}
+SETTINGS = {"split_seed": 0, "n_threads": 1, "limit": 40_000, "max_epochs": 2, "patience": 2}
 MOST = 500  # images of a member
 
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from fauxto.config import TrainConfig, from_mapping
-from fauxto.data.joined import family_of, joined
+from fauxto.data.joined import MOST, _capped, family_of, joined
 from fauxto.data.splits import fingerprint, make_split
 from fauxto.data.store import load_data
 from fauxto.errors import ConfigError
@@ -124,13 +124,23 @@ def test_every_level_gets_its_share_of_a_batch(main, forged):
 
 def test_two_guests_count_alike_however_large(main, forged, tmp_path):
     rows = [(f"a/{at}.png", "fake", "dragan", "", "") for at in range(3)]
-    rows += [("r/0.png", "real", "", "", "")]
+    rows += [(f"r/{at}.png", "real", "", "", "") for at in range(3)]
     other = load_data(folder_of(tmp_path / "other", rows))
     data = joined(main, {"forge": forged, "generators": other}, CONFIG)
     chosen = data.store.is_fake & np.char.startswith(data.store.path, "generators/")
     assert data.weight[chosen].sum() == pytest.approx(0.15)
-    reals = data.weight[~data.store.is_fake & (data.weight > 0) & ~np.char.startswith(data.store.path, "train/")]
-    assert reals.max() == pytest.approx(reals.min()), "few photographs of a guest do not come more often than the others"
+    reals = ~data.store.is_fake & (data.weight > 0)
+    of_forge, alone = (data.weight[reals & np.char.startswith(data.store.path, f"{name}/")] for name in ("forge", "generators"))
+    assert alone.sum() == pytest.approx(of_forge.sum()), "so few that none comes too often"
+
+
+def test_no_photograph_comes_much_more_often_than_others() -> None:
+    weight = _capped(np.repeat([0.5 / 990, 0.5 / 10], [990, 10]))
+    assert weight.sum() == pytest.approx(1)
+    assert len(np.unique(weight[:990])) == 1
+    assert weight[-1] / weight[0] == pytest.approx(MOST / 1000 / (0.5 / 990))
+    np.testing.assert_allclose(_capped(np.full(7, 1 / 7)), 1 / 7)
+    assert not _capped(np.zeros(0)).size
 
 
 def test_the_key_tells_what_is_joined_and_how_it_is_split(main, forged):
