@@ -30,7 +30,10 @@ def main() -> None:
     arguments = parsed()
     main_store, archive, *forged = (load_data(path) for path in (arguments.data, arguments.generators, *arguments.forge))
     source = sources_of(arguments.generators)
-    for name in [arguments.fold] if arguments.fold else sorted(set(source.values())):
+    names = sorted(set(source.values()))
+    if arguments.fold and arguments.fold not in names:  # else nothing would be left out, and the fold measured on what it learned
+        raise SystemExit(f"no source is called {arguments.fold!r}: give one of {', '.join(names)}")
+    for name in [arguments.fold] if arguments.fold else names:
         guest = without(archive, [generator for generator, home in source.items() if home == name])
         folder = arguments.out / folder_name(name)
         if not (folder / "detector" / "card.json").is_file():
