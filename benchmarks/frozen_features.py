@@ -31,11 +31,12 @@ from scipy.stats import rankdata
 
 from fauxto.audit.features import dct_energies, middle, spectrum, table
 from fauxto.data.archives import list_archive
+from fauxto.data.loaders import squares
 from fauxto.data.store import Store, load_data
 from fauxto.metrics import roc_auc
 from fauxto.models.backbones import NORMALISATIONS
 from fauxto.models.grafting import answers
-from fauxto.preprocess import PreprocessSpec, cut_square, fit_square, to_network_input
+from fauxto.preprocess import PreprocessSpec, to_network_input
 from fauxto.runs import cache_folder, sha256_of, write_whole
 from fauxto.training.heads import Examples, fit_head
 
@@ -45,7 +46,6 @@ LAYER = re.compile(r"layers\.(\d+)/Add_1_output_0$")  # the tokens after each of
 SIMPLE = {"spectrum": spectrum, "dct": dct_energies}
 BAR, REACH = 0.75, 0.90
 SPEC = PreprocessSpec(224, *NORMALISATIONS["clip"], fit="centre")
-PLACES = ((0.5, 0.5), *itertools.product((0.0, 1.0), repeat=2))  # of the crops, as shares of what is left beside one
 PLAIN, CHOSEN, MEAN = "logistic regression on the embedding", "head chosen inside", "mean of all heads"
 NOTES = [
     "Sources with fewer than 30 images are not measured; they train with a weight in proportion. The others of a class weigh the "
@@ -126,14 +126,14 @@ def sources_of(store: Store, archive: Path) -> Sources:
 
 
 def features_of(store: Store, extractor: Path, out: Path) -> dict[str, np.ndarray]:
-    """Return the images' features by name: simple statistics of the whole, and what the tower's blocks say of five crops."""
+    """Return the images' features by name: simple statistics of the whole, and what the tower's blocks say of the middle."""
     everything = np.arange(len(store))
     simple = {name: table(store, everything, feature, view=middle) for name, feature in SIMPLE.items()}
-    digest = hashlib.sha256(f"{sha256_of(extractor)} {store.folder.name} {SPEC} {PLACES}".encode()).hexdigest()[:16]
+    digest = hashlib.sha256(f"{sha256_of(extractor)} {store.folder.name} {SPEC}".encode()).hexdigest()[:16]
     path = out / f"{digest}.npz"
     if not path.is_file():
         session, names = layers_of(extractor.read_bytes())
-        rows = [mean_row(session, names, store.image(int(at))) for at in
+        rows = [tower_row(session, names, to_network_input(squares(store, everything[[at]], SPEC), SPEC)) for at in
                 track(everything, description="features", console=Console(stderr=True))]  # fmt: skip
         columns = {key: np.stack([row[key] for row in rows]) for key in rows[0]}
         stream = io.BytesIO()
@@ -153,13 +153,6 @@ def layers_of(payload: bytes) -> tuple[Any, list[str]]:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"]), names
-
-
-def mean_row(session: Any, names: list[str], image: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the mean of the features of an image's middle and of its corners, all at its native resolution."""
-    crops = (fit_square(cut_square(image, at=place, size=SPEC.size), size=SPEC.size) for place in PLACES)
-    rows = [tower_row(session, names, to_network_input(crop[None], SPEC)) for crop in crops]
-    return {key: np.mean([row[key] for row in rows], axis=0) for key in rows[0]}
 
 
 def tower_row(session: Any, names: list[str], image: np.ndarray) -> dict[str, np.ndarray]:
