@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import doctest
 import io
@@ -126,3 +127,14 @@ def test_a_fold_lacks_the_generators_of_its_source_and_nothing_else(store: Store
     np.testing.assert_array_equal(part.batch(np.arange(len(part))), whole.batch(kept))
     assert part.folder.name != whole.folder.name
     assert part.folder.name != folds.without(whole, ["dcgan"]).folder.name
+
+
+def test_a_fold_of_no_source_is_refused_before_anything_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder's name in place of a source's would leave nothing out, and measure a network on what it learned."""
+    given = argparse.Namespace(data="", generators="", forge=[], fold="lab-gan", out=Path("nowhere"), init="")
+    monkeypatch.setattr(folds, "parsed", lambda: given)
+    monkeypatch.setattr(folds, "load_data", lambda path: None)
+    monkeypatch.setattr(folds, "sources_of", lambda archive: {"dcgan": "lab/gan"})
+    monkeypatch.setattr(folds, "train", lambda *args, **kwargs: pytest.fail("trained"))
+    with pytest.raises(SystemExit, match="no source is called 'lab-gan': give one of lab/gan"):
+        folds.main()
