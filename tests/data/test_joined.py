@@ -134,7 +134,7 @@ def test_two_guests_count_alike_however_large(main, forged, tmp_path):
     assert alone.sum() == pytest.approx(of_forge.sum()), "so few that none comes too often"
 
 
-def test_no_photograph_comes_much_more_often_than_others() -> None:
+def test_a_small_guest_s_photographs_are_cut_before_shares_add_up_again() -> None:
     weight = _capped(np.repeat([0.5 / 990, 0.5 / 10], [990, 10]))
     assert weight.sum() == pytest.approx(1)
     assert len(np.unique(weight[:990])) == 1

@@ -17,7 +17,7 @@ from fauxto.errors import ConfigError
 
 VERSION = 1
 OWN = "own"  # the family of fakes whose generator nobody named
-MOST = 6  # times as often as guests' photographs come on average, does one of a small guest come
+MOST = 6  # times the average share of guests' photographs, at which one of a small guest is cut
 _COLUMNS = ("path", "label", "generator", "group", "split", "height", "width", "pixel_hash", "file_format", "file_bytes")
 
 
@@ -171,7 +171,7 @@ def _weights(store: Store, names: np.ndarray, config: TrainConfig) -> np.ndarray
 
 
 def _capped(weight: np.ndarray) -> np.ndarray:
-    """Let no photograph come much more often than others: a guest with few of them would teach these by heart."""
+    """Cut the largest shares, then let all add up to 1 again: a guest with few photographs would teach these by heart."""
     capped = np.minimum(weight, MOST / max(1, weight.size))
     return capped / max(capped.sum(), 1e-12)  # type: ignore[no-any-return]
 
