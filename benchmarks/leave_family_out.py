@@ -38,6 +38,8 @@ def main() -> None:
     cifake, *forged = (load_data(path) for path in (arguments.data, *arguments.forge))
     guests = {f"forge-{number}": one for number, one in enumerate(forged, start=1)}
     families = sorted({family_of(name) for one in forged for name in one.generator[one.is_fake].tolist()})
+    if arguments.family and arguments.family not in families:
+        raise SystemExit(f"no family is called {arguments.family!r}: give one of {', '.join(families)}")
     if arguments.finished:
         families = [family for family in families if (arguments.out / f"without-{family}" / "detector" / "card.json").is_file()]
     for family in [arguments.family] if arguments.family else families:

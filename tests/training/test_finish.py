@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 
 from fauxto.config import preset
 from fauxto.data.splits import Split
@@ -23,24 +24,41 @@ def run_on(store: Store) -> Any:
     return SimpleNamespace(store=store, split=split, config=config, spec=preprocess_spec(config))
 
 
+def noisy(store: Store, chosen: slice) -> Store:
+    """The store with noise, which the codec takes away, in some of its photographs."""
+    reals, pixels = np.flatnonzero(~store.is_fake)[chosen], np.array(store._pixels, dtype=np.float64)
+    for at in reals:
+        own = slice(store._offset[at], store._offset[at] + 32 * 32 * 3)
+        pixels[own] += np.random.default_rng(at).normal(0, 8, 32 * 32 * 3)
+    return dataclasses.replace(store, _pixels=pixels.clip(0, 255).astype(np.uint8))
+
+
 def test_photographs_come_as_they_are_as_jpeg_and_a_fourth_of_the_others_damaged(store: Store) -> None:
-    pixels = np.asarray(store._pixels)
-    noise = np.random.default_rng(0).normal(0, 8, pixels.shape)  # what the codec takes away
-    loop = run_on(dataclasses.replace(store, _pixels=(pixels + noise).clip(0, 255).astype(np.uint8)))
+    loop = run_on(noisy(store, slice(None)))
     reals = np.flatnonzero(~loop.store.is_fake)
     clean, damaged = (some.numpy() for some in finish.validation_photographs(loop))
     as_they_are, saved = clean[: len(reals)], clean[len(reals) :]
     np.testing.assert_array_equal(as_they_are, normalised(loop.store.batch(reals), loop.spec))
-    is_new = (saved != as_they_are).any(axis=(1, 2, 3))
-    n_new = int(is_new.sum())
-    assert n_new
-    assert len(damaged) == -(-n_new // 4)
-    assert (damaged != as_they_are[is_new][::4]).any(axis=(1, 2, 3)).all()
+    assert len(saved) == len(reals)
+    assert (saved != as_they_are).any(axis=(1, 2, 3)).all()
+    assert len(damaged) == -(-len(reals) // 4)
+    assert (damaged != as_they_are[::4]).any(axis=(1, 2, 3)).all()
     np.testing.assert_array_equal(finish.validation_photographs(loop)[1].numpy(), damaged)
+
+
+def test_many_that_were_jpeg_leave_no_fewer_of_the_few_others(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    n_few = 5
+    monkeypatch.setattr(finish, "sampled", lambda positions, seed, *, size: positions[:n_few])
+    loop = run_on(noisy(store, slice(-n_few, None)))
+    clean, damaged = finish.validation_photographs(loop)
+    few = loop.store.batch(np.flatnonzero(~loop.store.is_fake)[-n_few:])
+    assert len(clean) == 3 * n_few
+    np.testing.assert_array_equal(clean[n_few : 2 * n_few].numpy(), normalised(few, loop.spec))
+    assert len(damaged) == 2
 
 
 def test_where_all_photographs_were_jpeg_none_is_damaged(store: Store) -> None:
     assert set(store.file_format.tolist()) == {"JPEG"}
     clean, damaged = finish.validation_photographs(run_on(store))
-    assert len(clean) == 2 * int((~store.is_fake).sum())
+    assert len(clean) == int((~store.is_fake).sum())
     assert len(damaged) == 0

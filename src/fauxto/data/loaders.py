@@ -154,7 +154,8 @@ def squares(store: Store, positions: Positions, spec: PreprocessSpec, *, rng: np
     images = (store.image(at) for at in positions)
     if rng is not None and spec.fit == "centre":
         images = (cut_square(image, at=(rng.random(), rng.random()), size=spec.size) for image in images)
-    return np.stack([fit_square(image, size=spec.size, fit=spec.fit) for image in images])
+    found = [fit_square(image, size=spec.size, fit=spec.fit) for image in images]
+    return np.stack(found) if found else np.zeros((0, spec.size, spec.size, 3), np.uint8)
 
 
 def flipped(images: np.ndarray, chosen: np.ndarray) -> np.ndarray:

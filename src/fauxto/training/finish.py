@@ -18,23 +18,37 @@ from fauxto.runs import sweep_parts
 from fauxto.training.card import make_card, sampled
 
 if TYPE_CHECKING:
+    from fauxto.data.splits import Positions
     from fauxto.training.loop import Loop
     from fauxto.training.state import Position
 
+_AT_ONCE = 512  # images
+
 
 def validation_photographs(loop: Loop) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return validation photographs as they are and as JPEG of the configured quality, and damaged ones: float32, (n, 3, s, s).
+    """Return validation photographs as they are, and as JPEG of the configured quality; and damaged ones: float32, (n, 3, s, s).
 
-    Every fourth one that was not JPEG of that quality comes once more, perturbed as training images are: people's photographs are
-    seldom as clean as those of a data set.
+    Those that were JPEG of that quality and the others are drawn apart, or the many would leave few of the few. Every fourth of
+    the others comes once more, perturbed as training images are: people's photographs are seldom as clean as those of a data set.
     """
     reals = loop.split.validation[~loop.store.is_fake[loop.split.validation]]
-    images = squares(loop.store, sampled(reals, loop.config.seed, size=loop.spec.size), loop.spec)
-    saved = recoded(images, PreprocessSpec(recode=loop.config.recode, recode_from=loop.config.recode_from))
-    others = images[(saved != images).any(axis=(1, 2, 3))][::4]
-    damaged = training_perturbed(others, np.random.default_rng(loop.config.seed), share=1.0)
-    clean, changed = (torch.from_numpy(normalised(some, loop.spec)) for some in (np.concatenate([images, saved]), damaged))
-    return clean, changed
+    chunks = np.split(reals, range(_AT_ONCE, len(reals), _AT_ONCE))
+    is_other = np.concatenate([_changed(chunk, loop) for chunk in chunks])
+    drawn = (sampled(some, loop.config.seed, size=loop.spec.size) for some in (reals[~is_other], reals[is_other]))
+    was_saved, others = (squares(loop.store, some, loop.spec) for some in drawn)
+    damaged = training_perturbed(others[::4], np.random.default_rng(loop.config.seed), share=1.0)
+    clean = np.concatenate([was_saved, others, _saved(others, loop)])
+    return torch.from_numpy(normalised(clean, loop.spec)), torch.from_numpy(normalised(damaged, loop.spec))
+
+
+def _changed(positions: Positions, loop: Loop) -> np.ndarray:
+    """Return which photographs would look otherwise as JPEG of the configured quality: bool, (n,)."""
+    images = squares(loop.store, positions, loop.spec)
+    return (_saved(images, loop) != images).any(axis=(1, 2, 3))
+
+
+def _saved(images: np.ndarray, loop: Loop) -> np.ndarray:
+    return recoded(images, PreprocessSpec(recode=loop.config.recode, recode_from=loop.config.recode_from))
 
 
 def write_detector(loop: Loop, position: Position, logits: np.ndarray, folder: Path, *, name: str, note: str) -> None:
