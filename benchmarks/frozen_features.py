@@ -45,7 +45,13 @@ LAYER = re.compile(r"layers\.(\d+)/Add_1_output_0$")  # the tokens after each of
 SIMPLE = {"spectrum": spectrum, "dct": dct_energies}
 BAR, REACH = 0.75, 0.90
 SPEC = PreprocessSpec(224, *NORMALISATIONS["clip"], fit="centre")
-CROPS = ((0.5, 0.5), (0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0))  # middle and corners, at native pixels (Krizhevsky et al. 2012)
+CROPS = (
+    (0.5, 0.5),
+    (0.0, 0.0),
+    (0.0, 1.0),
+    (1.0, 0.0),
+    (1.0, 1.0),
+)  # middle and corners (Krizhevsky et al. 2012)
 PLAIN, CHOSEN, MEAN = "logistic regression on the embedding", "head chosen inside", "mean of all heads"
 NOTES = [
     "Sources with fewer than 30 images are not measured; they train with a weight in proportion. The others of a class weigh the "
@@ -156,8 +162,7 @@ def layers_of(payload: bytes) -> tuple[Any, list[str]]:
 
 
 def tower_row(session: Any, names: list[str], image: np.ndarray) -> dict[str, np.ndarray]:
-    """Return one image's features, the mean over its cut-outs: the embedding, and of each block's tokens the first and the mean of
-    the others."""
+    """Return the mean features of an image's cut-outs: the embedding; of a block's tokens the first and the others' mean."""
     rows = []
     for at in CROPS:
         cut = fit_square(cut_square(image, at=at, size=SPEC.size), size=SPEC.size)

@@ -168,7 +168,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     | {"recode": 75, "recode_from": 4.0, "recode_share": 0.5, "jitter": 0.8, "perturb_share": 0.3, "main_share": 0.3}
     | {"mirrored": True, "fit": "centre"},
     # On features that others trained (--backbone): whole photographs would be shrunk, and what tells them apart is in the pixels.
-    "frozen": {"model": "frozen", "fit": "centre", "balanced": True},
+    "frozen": {"model": "frozen", "fit": "centre", "balanced": True, "main_share": 0.3},
 }  # fmt: skip
 
 

@@ -21,9 +21,12 @@ from fauxto.evaluation import columns_for
 from fauxto.evaluation.seen import may_be_seen, training_on
 from fauxto.explain.cam import Explainer
 from fauxto.perturb import perturbed
-from fauxto.training import finish, logs
+from fauxto.training import finish, frozen, logs
 from fauxto.training.beginning import ancestor, first_network
+from fauxto.training.heads import fit_head
 from fauxto.training.loop import Loop
+
+from ..models.extractors import extractor
 
 Run = Callable[..., tuple[int, str, str]]
 SMALL = (
@@ -93,6 +96,27 @@ def test_training_with_guests_goes_on_after_a_stop_and_its_data_are_known_again(
     (found,) = Explainer.load(tmp_path / "run").explain([stores["main"].image(0)])
     assert np.isfinite(found.logit)
     assert Detector.load(tmp_path / "run").predict([stores["main"].image(0)])[0].logit == pytest.approx(found.logit, abs=1e-3)
+
+
+def test_a_head_on_frozen_features_learns_from_guests_too(
+    run: Run, folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tower.onnx").write_bytes(extractor().SerializeToString())
+    given = {}
+    monkeypatch.setattr(
+        frozen, "fit_head", lambda kind, *parts, **more: given.update(parts=parts) or fit_head(kind, *parts, **more)
+    )
+    words = ("--backbone", tmp_path / "tower.onnx", "--forge", folders["forged"], "--generators", folders["others"])
+    words += ("--leave-out", "flow", "--set", "validation_share=0.5", "--set", "main_share=0.25")
+    code, _, err = run("train", "--data", folders["main"], *words, "--out", tmp_path / "run")
+    assert code == 0, err
+    stores = {name: load_data(path) for name, path in folders.items()}
+    check_card(read_card(tmp_path / "run" / "detector"), stores)
+    learned, judging = given["parts"]
+    fakes = learned.weight[learned.is_fake]
+    assert fakes.sum() == pytest.approx(len(learned.weight) / 2), "as many fakes as photographs"
+    assert np.sort(fakes)[:22].sum() == pytest.approx(0.25 * fakes.sum()), "the main data's share"
+    assert int(judging.is_fake.sum()) == 22 + 4, "the main data's and those of the family that was left out"
 
 
 def check_card(card: dict, stores: dict) -> None:

@@ -124,7 +124,7 @@ def test_an_interrupted_run_goes_on_and_a_finished_folder_is_refused(store: Stor
 
 @pytest.mark.parametrize("given", [{"init": "cifake"}, {"teacher": "cifake"}])
 def test_init_and_teacher_are_for_networks(store: Store, tmp_path: Path, given: dict) -> None:
-    with pytest.raises(UsageError, match="leave --init, --teacher and guests out"):
+    with pytest.raises(UsageError, match="leave --init and --teacher out"):
         train(store, preset("frozen", backbone=NETWORK), tmp_path / "run", shown=False, **given)
     assert not (tmp_path / "run").exists()
 

@@ -16,7 +16,7 @@ except ImportError as error:
     raise missing_extra("train", error.name or "torch") from error
 
 from fauxto.config import TrainConfig
-from fauxto.data.joined import Share, joined
+from fauxto.data.joined import Joined, Share, joined
 from fauxto.data.loaders import n_steps
 from fauxto.data.splits import Split, make_split
 from fauxto.data.store import Store
@@ -75,37 +75,21 @@ def train(
         DataError: The split cannot be made, or there are too few images.
         DiskFullError: There was no room; the last good checkpoint stays.
     """
-    if config.model == "frozen":
-        if init is not None or teacher is not None or guests:
-            raise UsageError("a head on a frozen backbone learns from labels alone: leave --init, --teacher and guests out")
-        from fauxto.training.frozen import train_head
-
-        return train_head(store, config, folder, resume=resume, shown=shown, name=name, note=note)
     if config.left_out and not guests:
         raise UsageError(f"{', '.join(config.left_out)}: only families of guests are left out: name them (--forge, --generators)")
     data = joined(store, guests, config) if guests else None
     if data is not None:
         store = data.store
     split = make_split(store, replace(config, split="official") if data else config)  # the guests' parts follow the main data's
-    shares = data.shares(split) if data else [Share(store, split, {})]
-    found = {"begun_from": ancestor(init, *shares), "taught_by": ancestor(teacher, *shares)}
-    ancestors = {line: about for line, about in found.items() if about}
-    fabric = open_fabric(config)
-    _check_enough(split, config, fabric)
-    network = first_network(config, init)
-    loop = _loop(fabric, network, store, split, config, folder, shown=shown)
-    if isinstance(loop.answering, GeneralNet):
-        check_enough(is_on_grid(validation_photographs(loop)[0]))  # now, and not when hours have passed
-    on_first(fabric, lambda: open_run(fabric, folder, store, split, config, ancestors=ancestors, resume=resume))
-    loop.ancestors = ancestors
-    if data is not None:
-        loop.weight, loop.parts = data.weight[split.train], data.parts
-    position = load_state(folder, loop.kept(), loop.optimizer.optimizer) if resume else Position()
-    if teacher is not None and not position.is_done:
-        loop.teacher = teacher_answers(teacher, store, split.train, loop.bar).to(fabric.device)
-    loop.run(position)
-    load_best(folder, loop.answering)
-    return _finish(loop, position, name=name or folder.resolve().name, note=note)
+    if config.model == "frozen":
+        if init is not None or teacher is not None:
+            raise UsageError("a head on a frozen backbone learns from labels alone: leave --init and --teacher out")
+        from fauxto.training.frozen import train_head
+
+        return train_head(store, split, config, folder, data=data, resume=resume, shown=shown, name=name, note=note)
+    return _train_network(
+        store, split, config, folder, data=data, init=init, teacher=teacher, resume=resume, shown=shown, name=name, note=note
+    )
 
 
 def fit(
@@ -138,6 +122,41 @@ def fit(
     position = Position()
     loop.run(position)
     return position.history
+
+
+def _train_network(
+    store: Store,
+    split: Split,
+    config: TrainConfig,
+    folder: Path,
+    *,
+    data: Joined | None,
+    init: str | Path | None,
+    teacher: str | Path | None,
+    resume: bool,
+    shown: bool,
+    name: str,
+    note: str,
+) -> Path:
+    shares = data.shares(split) if data else [Share(store, split, {})]
+    found = {"begun_from": ancestor(init, *shares), "taught_by": ancestor(teacher, *shares)}
+    ancestors = {line: about for line, about in found.items() if about}
+    fabric = open_fabric(config)
+    _check_enough(split, config, fabric)
+    network = first_network(config, init)
+    loop = _loop(fabric, network, store, split, config, folder, shown=shown)
+    if isinstance(loop.answering, GeneralNet):
+        check_enough(is_on_grid(validation_photographs(loop)[0]))  # now, and not when hours have passed
+    on_first(fabric, lambda: open_run(fabric, folder, store, split, config, ancestors=ancestors, resume=resume))
+    loop.ancestors = ancestors
+    if data is not None:
+        loop.weight, loop.parts = data.weight[split.train], data.parts
+    position = load_state(folder, loop.kept(), loop.optimizer.optimizer) if resume else Position()
+    if teacher is not None and not position.is_done:
+        loop.teacher = teacher_answers(teacher, store, split.train, loop.bar).to(fabric.device)
+    loop.run(position)
+    load_best(folder, loop.answering)
+    return _finish(loop, position, name=name or folder.resolve().name, note=note)
 
 
 def _finish(loop: Loop, position: Position, *, name: str, note: str) -> Path:

@@ -44,7 +44,7 @@ def validation_photographs(loop: Loop) -> tuple[torch.Tensor, torch.Tensor]:
 def _changed(positions: Positions, loop: Loop) -> np.ndarray:
     """Return which photographs would look otherwise as JPEG of the configured quality: bool, (n,)."""
     images = squares(loop.store, positions, loop.spec)
-    return (_saved(images, loop) != images).any(axis=(1, 2, 3))
+    return np.any(_saved(images, loop) != images, axis=(1, 2, 3))
 
 
 def _saved(images: np.ndarray, loop: Loop) -> np.ndarray:

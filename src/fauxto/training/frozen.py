@@ -14,7 +14,8 @@ from lightning_fabric import Fabric
 
 from fauxto.checkpoint import MODEL, WEIGHTS, save_tensors, write_card
 from fauxto.config import TrainConfig
-from fauxto.data.splits import Positions, Split, make_split
+from fauxto.data.joined import Joined
+from fauxto.data.splits import Split
 from fauxto.data.store import Store
 from fauxto.errors import ConfigError
 from fauxto.export import export_grafted, export_onnx
@@ -45,14 +46,35 @@ class HeadRun:
     config: TrainConfig
     ancestors: dict[str, Any] = field(default_factory=dict)
     parts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    weight: np.ndarray | None = None
 
 
 def train_head(
-    store: Store, config: TrainConfig, folder: Path, *, resume: bool = False, shown: bool = True, name: str = "", note: str = ""
+    store: Store,
+    split: Split,
+    config: TrainConfig,
+    folder: Path,
+    *,
+    data: Joined | None = None,
+    resume: bool = False,
+    shown: bool = True,
+    name: str = "",
+    note: str = "",
 ) -> Path:
-    """Train a head on a backbone's features; the arguments are those of ``training.train``.
+    """Train a head on a backbone's features.
 
     A run that is resumed takes from the cache what was computed before, and does the rest of its seconds again.
+
+    Args:
+        store: Decoded images.
+        split: How they are divided.
+        config: As for ``training.train``, and so are all that follow but ``data``.
+        folder: The run's.
+        data: Where guests joined the store, whose training images count as they say; None without.
+        resume: Go on with an interrupted run.
+        shown: Show progress.
+        name: The detector's.
+        note: About the data.
 
     Returns:
         The detector folder.
@@ -63,14 +85,16 @@ def train_head(
         NetworkError: The weights cannot be fetched.
         UsageError, DataError, TrainingError, DiskFullError: As for ``training.train``.
     """
-    split = make_split(store, config)
     backbone = open_backbone(config)
     fabric = open_fabric(config)
     if fabric.world_size > 1:
         raise ConfigError("a head on a frozen backbone is trained by one process: leave n_devices out")
     open_run(fabric, folder, store, split, config, resume=resume)
     # The card goes to strangers, who need not know where the file lay.
-    run = HeadRun(fabric, store, split, preprocess_spec(config, base=backbone.spec), replace(config, backbone=backbone.name))
+    told = replace(config, backbone=backbone.name)
+    run = HeadRun(fabric, store, split, preprocess_spec(config, base=backbone.spec), told)
+    if data is not None:
+        run.parts, run.weight = data.parts, data.weight
     bar = EpochBar(shown=shown)
     maker = FeatureMaker(store, backbone, run.spec, config, fabric.device)
     layers, logits = _head(maker, run, folder, bar)
@@ -86,8 +110,9 @@ def _head(maker: FeatureMaker, run: HeadRun, folder: Path, bar: EpochBar) -> tup
         maker.features(train, bar, title=f"features, view {view + 1}/{config.views}", view=view) for view in range(config.views)
     ]
     seen = maker.features(validation, bar, title="features of the validation part")
-    several = np.tile(train, config.views)
-    learned, judging = _examples(run, several, np.concatenate(views)), _examples(run, validation, seen)
+    is_fake, weight = (np.tile(column, config.views) for column in (run.store.is_fake[train], _weights(run)))
+    learned = Examples(np.concatenate(views), is_fake, weight)
+    judging = Examples(seen, run.store.is_fake[validation], weights_of(run.store, validation, balanced=config.balanced))
     layers, rows = fit_head(config.head, learned, judging, seed=config.seed)
     _write_rows(folder / STRENGTHS, rows)
     best = min(rows, key=lambda row: row["validation_loss"])
@@ -95,9 +120,12 @@ def _head(maker: FeatureMaker, run: HeadRun, folder: Path, bar: EpochBar) -> tup
     return layers, answers(layers, seen)
 
 
-def _examples(run: HeadRun, positions: Positions, features: np.ndarray) -> Examples:
-    weight = weights_of(run.store, positions, balanced=run.config.balanced)
-    return Examples(features, run.store.is_fake[positions], weight)
+def _weights(run: HeadRun) -> np.ndarray:
+    """Return how much each training image counts: 1 on average."""
+    if run.weight is None:
+        return weights_of(run.store, run.split.train, balanced=run.config.balanced)
+    weight = run.weight[run.split.train]
+    return weight / np.mean(weight)  # type: ignore[no-any-return]
 
 
 def _write_rows(path: Path, rows: list[dict[str, float]]) -> None:
