@@ -44,7 +44,8 @@ def validation_photographs(loop: Loop) -> tuple[torch.Tensor, torch.Tensor]:
 def _changed(positions: Positions, loop: Loop) -> np.ndarray:
     """Return which photographs would look otherwise as JPEG of the configured quality: bool, (n,)."""
     images = squares(loop.store, positions, loop.spec)
-    return np.any(_saved(images, loop) != images, axis=(1, 2, 3))
+    is_changed: np.ndarray = (_saved(images, loop) != images).any(axis=(1, 2, 3))
+    return is_changed
 
 
 def _saved(images: np.ndarray, loop: Loop) -> np.ndarray:
