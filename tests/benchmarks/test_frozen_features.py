@@ -7,16 +7,20 @@ import io
 import json
 import sys
 import tarfile
+from collections.abc import Iterable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
+from fauxto.data.store import load_data
+
 from .conftest import module
 
-study = module("frozen_features")
+study, forge = module("frozen_features"), module("frozen_forge")
 ART, FACES, PHOTOS, PHONES, TINY = ("art", True), ("faces", True), ("photos", False), ("phones", False), ("tiny", True)
 
 
@@ -113,7 +117,9 @@ def test_the_blocks_of_a_tower_answer_beside_it(monkeypatch: pytest.MonkeyPatch)
     assert np.abs(study.tower_row(session, names, image)["embedding"] - row["embedding"]).max() > 1e-4
 
 
-def test_a_tiny_study_writes_its_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    """A folder with five images of each of three sources of bluish fakes and three of photographs, and a tower."""
     rng, text = np.random.default_rng(0), io.StringIO()
     manifest = csv.writer(text)
     manifest.writerow(["path", "label", "generator", "source"])
@@ -134,15 +140,45 @@ def test_a_tiny_study_writes_its_tables(tmp_path: Path, monkeypatch: pytest.Monk
                 manifest.writerow([f"{source}/{number}.png", label, source if label == "fake" else "", source])
         add("manifest.csv", text.getvalue().encode())
     (tmp_path / "tower.onnx").write_bytes(tower())
+    return tmp_path
+
+
+def test_a_tiny_study_writes_its_tables(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(study, "FEW", 5)
-    monkeypatch.setattr(study.record, "RESULTS", tmp_path)
-    words = ("--data", tmp_path / "images.tar", "--extractor", tmp_path / "tower.onnx", "--out", tmp_path / "cache")
+    monkeypatch.setattr(study.record, "RESULTS", files)
+    words = ("--data", files / "images.tar", "--extractor", files / "tower.onnx", "--out", files / "cache")
     monkeypatch.setattr(sys, "argv", ["frozen_features.py", *map(str, words)])
     study.main()
-    found = json.loads((tmp_path / "frozen_features.json").read_text())
+    found = json.loads((files / "frozen_features.json").read_text())
     assert set(found["mean_auc"]) == {study.PLAIN, study.CHOSEN, study.MEAN}
     assert found["n_heads"] == 7 * 9
-    pairs = list(csv.DictReader(io.StringIO((tmp_path / "frozen_features_pairs.csv").read_text())))
+    pairs = list(csv.DictReader(io.StringIO((files / "frozen_features_pairs.csv").read_text())))
     assert len(pairs) == 3 * 9
     mean = np.mean([float(row["auc"]) for row in pairs if row["head"] == study.MEAN])
     assert mean == pytest.approx(found["mean_auc"][study.MEAN]["value"], abs=1e-5)
+
+
+class Blueness:
+    """A detector that tells fakes by their blue, or takes it for a sign of photographs."""
+
+    def __init__(self, sign: float) -> None:
+        self.sign = sign
+
+    def logits(self, images: Iterable[np.ndarray]) -> np.ndarray:
+        return np.array([self.sign * (image[..., 2].mean() - image[..., 0].mean()) for image in images])
+
+
+def test_what_the_forge_taught_counts_as_a_sixth_kind_beside_heads_of_other_sources(
+    files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forge.frozen_features, "FEW", 5)
+    arguments = SimpleNamespace(hires=files / "images.tar", extractor=files / "tower.onnx", out=files / "cache")
+    store = load_data(arguments.hires)
+    (rows, right), (_, wrong) = (forge.on_large(Blueness(sign), store, arguments) for sign in (1, -1))
+    assert len(rows) == 2 * 9
+    assert (right[forge.TAUGHT]["value"], wrong[forge.TAUGHT]["value"]) == (1, 0)
+    assert right[forge.TAUGHT]["bar"] == 0.60
+    assert wrong[forge.ALL]["value"] < right[forge.ALL]["value"]
+    sources = forge.frozen_features.sources_of(store, arguments.hires)
+    spread = forge.evened(Blueness(7).logits(store.image(at) for at in range(len(store))), sources)
+    assert np.mean([spread[sources.images(key)].var() for key in sorted(sources.keys())]) == pytest.approx(1)
