@@ -11,7 +11,7 @@ from fauxto.report.generators import AcrossGenerators, Against, Row
 from fauxto.report.model_card import MISSING, UNSAID, model_card, plain
 from fauxto.report.prevalence import picture_of, prevalence_context, prevalence_of, sentence, why_none
 
-from .conftest import make_report
+from .conftest import make_card, make_report
 
 
 def test_every_section_and_the_reports_own_numbers():
@@ -106,13 +106,13 @@ def test_negative_predictive_value_stands_in_the_table():
 
 def test_what_the_detectors_card_says_it_is_for():
     said = {"intended_use": ["Trying <b>it</b> out."], "not_for": ["Accusing anybody.", "Other sizes."]}
-    card = model_card(make_report(card=reports.make_card() | said))
+    card = model_card(make_report(card=make_card() | said))
     intended = card.split("## Intended use")[1].split("##")[0]
     assert "What it is for:\n\n- Trying \\<b\\>it\\</b\\> out.\n" in intended
     assert "What it is not for:\n\n- Accusing anybody.\n- Other sizes.\n" in intended
     assert "as one sign among others" not in intended
     for nothing in ({}, {"intended_use": 7, "not_for": "x"}):
-        usual = model_card(make_report(card=reports.make_card() | nothing))
+        usual = model_card(make_report(card=make_card() | nothing))
         assert "as one sign among others" in usual
         assert "- Decisions about people by itself." in usual
 
