@@ -22,6 +22,8 @@ from fauxto.errors import ScoreError
 from fauxto.metrics import wilson
 from fauxto.verdicts import VerdictRule
 
+from .test_calibration import simulated
+
 # ---------------------------------------------------------------- operating_points
 
 
@@ -128,8 +130,6 @@ def test_operating_points_refuse(is_fake, p_fake, wanted):
 def test_without_real_images_there_is_no_operating_point():
     assert operating_points(*scores([], [0.5])) == {}
 
-
-from .test_calibration import simulated
 
 # ---------------------------------------------------------------- unsure_band
 
