@@ -1,7 +1,7 @@
 """Write the tables of docs/generalisation.md from benchmarks/results/: ``python benchmarks/generalisation_page.py``.
 
-Reads trace_probe.csv, shapes_probe.csv, forged_sets, generalisation, leave_source_out, leave_family_out, tile_model and
-frozen_features (.json, .csv); measures nothing.
+Reads trace_probe.csv, shapes_probe.csv, clip_probe.csv, forged_sets, generalisation, leave_source_out, leave_family_out,
+tile_model, frozen_features and frozen_forge (.json, .csv); measures nothing.
 """
 
 from __future__ import annotations
@@ -156,8 +156,26 @@ def large() -> str:
     frozen = json_of("frozen_features")["mean_auc"]
     lines = ["| | asked | AUC, mean over pairs of sources | to hope for | |", "|---|---|---|---|---|"]
     lines += [bar_line(name, number) for name, number in json_of("tile_model")["mean_auc"].items()]
+    frozen |= json_of("frozen_forge")["mean_auc"]
     lines += [bar_line(f"frozen CLIP features, {name}", number) for name, number in frozen.items()]
     return "\n".join(lines)
+
+
+def frozen() -> str:
+    """Return what a head on frozen features learns from the forge alone, at 32x32 pixels."""
+    found = json_of("frozen_forge")["generators32"]
+    lines = ["| | asked | reached | to hope for | |", "|---|---|---|---|---|"]
+    for codec, words in (("lossless", "lossless"), ("jpeg", "JPEG as CIFAKE")):
+        for name, words_of_name in (("mean", "mean"), ("min", f"minimum ({found[codec]['lowest']})")):
+            lines.append(bar_line(f"{words}, forge only: {words_of_name}", found[codec][name]))
+    return "\n".join(lines)
+
+
+def clip() -> str:
+    """Return what frozen features know of small images saved as JPEG, and what a small network can learn of them."""
+    keys = ("features", "learned_from", "head", "jpeg_mean", "jpeg_min")
+    lines = [f"| {' | '.join(row[key] for key in keys)} |" for row in rows_of("clip_probe")]
+    return "\n".join(["| sees | learned from | head | JPEG: AUC | lowest |", "|---|---|---|---|---|", *lines])
 
 
 def rows_of(name: str) -> list[dict[str, str]]:
@@ -173,7 +191,8 @@ def json_of(name: str) -> dict[str, Any]:
 
 
 TABLES: dict[str, Callable[[], str]] = {
-    "probe": probe, "shapes": shapes, "sets": sets, "bars": bars, "generators": generators, "families": families, "large": large,
+    "probe": probe, "shapes": shapes, "sets": sets, "bars": bars, "generators": generators, "families": families, "clip": clip,
+    "frozen": frozen, "large": large,
 }  # fmt: skip
 
 

@@ -14,6 +14,7 @@ import pytest
 
 import fauxto.report
 from fauxto.cli import changed
+from fauxto.report import numbers_of
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -77,7 +78,7 @@ def test_without_the_options_nothing_is_added(
     report = write_report.call_args.args[0]
     assert report.robustness is None
     assert report.across is None
-    assert report.to_dict()["robustness"] is report.to_dict()["across_generators"] is None
+    assert numbers_of(report)["robustness"] is numbers_of(report)["across_generators"] is None
 
 
 def test_a_matrix_with_photographs_of_other_data(
@@ -175,7 +176,7 @@ def test_a_share_of_fakes_where_a_class_is_missing(
     assert code == 0
     assert "with 2 % fakes: of the images called fake, " in " ".join(out.split())
     assert "cannot be given" not in out
-    (point,) = report.to_dict()["prevalence"]
+    (point,) = numbers_of(report)["prevalence"]
     (own,) = [item for item in point["shares"] if item["share"] == 0.02]
     rate = report.across.rows[0].generators[0].metrics["false_alarm_rate"].value
     assert own["false_alarms"]["value"] == pytest.approx(9800 * rate)

@@ -16,6 +16,7 @@ from fauxto.data.store import open_store
 from fauxto.detector import Detector
 from fauxto.errors import DataError, ImageError
 from fauxto.evaluation import MISTAKES_PER_CLASS, columns_for, evaluate
+from fauxto.report import numbers_of
 from fauxto.vocabulary import Prediction
 
 
@@ -145,7 +146,7 @@ def test_a_named_operating_point_promises_nothing_and_is_named(store):
     report = evaluate(FakeDetector(card, threshold=0.4, operating_point="fpr1"), store, {"all": np.arange(9)}, n_resamples=2)
     assert (report.operating_point, report.threshold) == ("fpr1", 0.4)
     assert report.columns[0].verdicts.alpha is None
-    assert report.to_dict()["operating_point"] == "fpr1"
+    assert numbers_of(report)["operating_point"] == "fpr1"
 
 
 def test_the_cards_operating_points_are_measured_and_not_fitted(store):

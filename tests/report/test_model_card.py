@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 
 from fauxto.metrics import Confusion, Interval, wilson
+from fauxto.report import numbers_of
 from fauxto.report.generators import AcrossGenerators, Against, Row
 from fauxto.report.model_card import MISSING, UNSAID, model_card, plain
 from fauxto.report.prevalence import picture_of, prevalence_context, prevalence_of, sentence, why_none
@@ -64,7 +65,7 @@ def test_one_class_has_no_table_of_shares():
     assert prevalence_of(report) == ()
     assert prevalence_context(report) == {"why_none": why_none(report)}
     assert picture_of(report) == {}
-    assert report.to_dict()["prevalence_reason"] == why_none(report)
+    assert numbers_of(report)["prevalence_reason"] == why_none(report)
     assert why_none(report).startswith("What a verdict is worth at other shares of fakes cannot be given: there is no photograph")
     assert f"{MISSING.capitalize()}. {plain(why_none(report))}" in model_card(report)
     photographs = make_report(labels=[False] * 60, prevalence=0.02)
@@ -162,6 +163,6 @@ def test_the_users_own_share_is_in_words_table_and_picture():
     assert [row["is_own"] for row in found["points"][0]["rows"]].count(True) == 1
     assert sentence(points[0], report) in found["own"]
     assert "with 2 % fakes: of the images called fake, " in found["own"][0]
-    assert report.to_dict()["prevalence"][0]["shares"][2]["share"] == 0.02
+    assert numbers_of(report)["prevalence"][0]["shares"][2]["share"] == 0.02
     assert picture_of(report)["prevalence"][:4] == b"\x89PNG"
     assert prevalence_context(make_report())["own"] == []

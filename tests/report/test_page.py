@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from fauxto import metrics
-from fauxto.report import GeneratorRow, Mistake, write_report
+from fauxto.report import GeneratorRow, Mistake, numbers_of, write_report
 from fauxto.report.answers import KINDS
 
 from .conftest import BAND, EVIL, SIZE, Tags, dense, make_card, make_report, plain
@@ -96,7 +96,7 @@ def test_images_that_calibrated_the_detector_had_a_say(page_of, n, said, beside)
     assert f"It comes with the detector; {said}" in text
     assert f"was measured on the images of this report, {beside}" in text
     assert ("nothing is fitted" in text) == ("no image of this report" in text) == (n == 0)
-    assert make_report(n_calibrating=n).to_dict()["n_calibrating"] == n
+    assert numbers_of(make_report(n_calibrating=n))["n_calibrating"] == n
 
 
 def test_the_page_says_what_the_detector_is_for_and_not_for(page_of):

@@ -13,7 +13,7 @@ from PIL import Image
 
 from fauxto import metrics
 from fauxto.errors import DetectorError, DiskFullError
-from fauxto.report import count_verdicts, measure_points, write_report
+from fauxto.report import count_verdicts, measure_points, numbers_of, write_report
 from fauxto.report.answers import KINDS
 from fauxto.vocabulary import Kind
 
@@ -27,7 +27,7 @@ def test_a_folder_with_exactly_these_files(written):
 def test_the_json_holds_every_number_with_its_interval_and_origin(written):
     report = make_report()
     found = json.loads((written / "report.json").read_text(encoding="utf-8"))
-    assert found == report.to_dict()
+    assert found == numbers_of(report)
     accuracy = report.columns[1].metrics["accuracy"]
     assert found["columns"][1]["metrics"]["accuracy"] == {
         "value": accuracy.value,

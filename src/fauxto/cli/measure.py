@@ -75,7 +75,7 @@ def evaluate(
     from fauxto.detector import Detector
     from fauxto.evaluation import columns_for
     from fauxto.evaluation import evaluate as measure
-    from fauxto.report import write_report
+    from fauxto.report import numbers_of, write_report
 
     names = check_words(perturb or [], by, encode, reals, also or [])
     loaded, *others = [at_point(Detector.load(one), operating_point) for one in (detector, *(also or []))]
@@ -96,7 +96,7 @@ def evaluate(
             report = with_generators(report, [loaded, *others], store, columns, photographs, encode, workers)
         page = write_report(report, out)
     if as_json:
-        print(json.dumps(report.to_dict(), indent=2))
+        print(json.dumps(numbers_of(report), indent=2))
     else:
         _print_numbers(report)
         print(f"report written to {page}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fauxto.report.answers import ClassVerdicts, PointRow, ReasonRow, Verdicts, count_verdicts, measure_points
 from fauxto.report.contents import Column, GeneratorRow, ImageScores, Mistake, Report
+from fauxto.report.numbers import numbers_of
 from fauxto.report.write import write_report
 
 __all__ = [
@@ -18,5 +19,6 @@ __all__ = [
     "Verdicts",
     "count_verdicts",
     "measure_points",
+    "numbers_of",
     "write_report",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,15 +12,6 @@ from fauxto.metrics import Interval, ReliabilityBin
 from fauxto.report.answers import PointRow, Verdicts
 from fauxto.report.generators import AcrossGenerators
 from fauxto.report.robustness import Robustness
-
-METHODS = {
-    "shares": "Wilson; balanced accuracy and F1 made of Wilson's",
-    "roc_auc": "DeLong, on the log-odds scale",
-    "average_precision": "bootstrap over images, normal on the log-odds scale",
-    "tpr_at_fpr1": "Bayesian bootstrap of photographs and fakes",
-    "confusion": "percentile bootstrap over images",
-    "prevalence": "Wilson for counts; Donner and Zou (2012) for predictive values",
-}
 
 
 class Mistake(NamedTuple):
@@ -161,43 +152,3 @@ class Report:
     robustness: Robustness | None = None
     across: AcrossGenerators | None = None
     n_calibrating: int | None = 0
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the numbers and their origin as plain values, ready for JSON; the images' scores are left to the CSV."""
-        from fauxto.report.prevalence import prevalence_of, why_none  # it draws reports, and so knows this module
-
-        return {
-            "detector": self.detector,
-            "data": self.data,
-            "note": self.note,
-            "threshold": self.threshold,
-            "operating_point": self.operating_point,
-            "positive_class": "fake",
-            "intervals": {"level": self.level, "method": METHODS} | {"n_resamples": self.n_resamples, "seed": self.seed},
-            "columns": [_column_dict(column) for column in self.columns],
-            "prevalence": [point.to_dict() for point in prevalence_of(self)],
-            "prevalence_reason": why_none(self),
-            "robustness": self.robustness.to_dict() if self.robustness else None,
-            "across_generators": self.across.to_dict() if self.across else None,
-            "caveats": list(self.caveats),
-            "n_calibrating": self.n_calibrating,
-            "mistakes": [{"path": m.path, "label": m.label, "p_fake": m.p_fake} for m in self.mistakes],
-            "command": self.command,
-            "date": self.date,
-            "environment": dict(self.environment),
-            "card": dict(self.card),
-        }
-
-
-def _column_dict(column: Column) -> dict[str, Any]:
-    return {
-        "name": column.name,
-        "n_real": column.n_real,
-        "n_fake": column.n_fake,
-        "metrics": {name: asdict(metric) for name, metric in column.metrics.items()},
-        "confusion": {name: asdict(count) for name, count in column.confusion.items()},
-        "reliability": [asdict(item) for item in column.reliability],
-        "verdicts": column.verdicts.to_dict(),
-        "operating_points": [asdict(row) for row in column.operating_points],
-        "generators": [asdict(row) for row in column.generators],
-    }

@@ -11,6 +11,7 @@ import numpy as np
 
 from fauxto.metrics import AtShare, Confusion, Interval, at_share, confusion
 from fauxto.metrics.prevalence import SHARES
+from fauxto.report.contents import Report
 from fauxto.report.generators import AS_IS
 from fauxto.report.plots import Palette, png_of, svg_of
 from fauxto.report.tables import text
@@ -18,8 +19,6 @@ from fauxto.verdicts import points_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-    from fauxto.report.contents import Report
 
 SIZE = (7.2, 3.6)  # in inches
 NAME = "prevalence"

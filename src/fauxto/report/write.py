@@ -12,6 +12,7 @@ import numpy as np
 from fauxto.report.contents import Report
 from fauxto.report.curves import pictures_of
 from fauxto.report.model_card import model_card
+from fauxto.report.numbers import numbers_of
 from fauxto.report.page import to_html
 from fauxto.report.plots import PLOTS, to_png
 from fauxto.report.prevalence import picture_of
@@ -31,7 +32,7 @@ def write_report(report: Report, folder: Path) -> Path:
     page = to_html(report)
     pictures = {name: to_png(name, report) for name in PLOTS} | picture_of(report) | pictures_of(report.robustness, report.across)
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "report.json", json.dumps(report.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(folder / "report.json", json.dumps(numbers_of(report), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
     write_text(folder / "scores.csv", scores_csv(report))
     write_text(folder / "model-card.md", model_card(report))
     for name, part in (("robustness", report.robustness), ("generators", report.across)):
