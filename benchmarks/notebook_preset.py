@@ -17,6 +17,7 @@ from fauxto.config import read_toml
 from fauxto.data.store import load_data
 from fauxto.detector import Detector
 from fauxto.evaluation import columns_for, evaluate
+from fauxto.report import numbers_of
 
 BARS = {"accuracy": 0.95, "precision": 0.94, "recall": 0.96, "f1": 0.95}
 
@@ -31,7 +32,7 @@ def main() -> None:
     report = evaluate(detector, store, columns_for(detector.card, store), data=arguments.data.name)
     with (arguments.run / "history.csv").open(encoding="utf-8") as stream:
         history = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(stream)]
-    measured = report.to_dict()
+    measured = numbers_of(report)
     result = {
         "bars": BARS,
         "reached": {
