@@ -45,17 +45,12 @@ LAYER = re.compile(r"layers\.(\d+)/Add_1_output_0$")  # the tokens after each of
 SIMPLE = {"spectrum": spectrum, "dct": dct_energies}
 BAR, REACH = 0.75, 0.90
 SPEC = PreprocessSpec(224, *NORMALISATIONS["clip"], fit="centre")
-CROPS = (
-    (0.5, 0.5),
-    (0.0, 0.0),
-    (0.0, 1.0),
-    (1.0, 0.0),
-    (1.0, 1.0),
-)  # middle and corners (Krizhevsky et al. 2012)
+CROPS = ((0.5, 0.5), *itertools.product((0.0, 1.0), repeat=2))  # middle and corners (Krizhevsky et al. 2012)
 PLAIN, CHOSEN, MEAN = "logistic regression on the embedding", "head chosen inside", "mean of all heads"
 NOTES = [
     "Sources of fewer than 30 images are not measured; they teach in proportion. The others of a class weigh alike.",
-    f"'{PLAIN}' is what 'fauxto train --backbone' does, a fifth of the training sources' images as validation. All other heads "
+    f"'{PLAIN}' is what 'fauxto train --backbone' does, but on the mean of five cut-outs, as all heads here; a fifth of the "
+    "training sources' images validate. All other heads "
     "are linear discriminants: mean difference over covariance within sources, plus 'ridge' times its mean variance, plus "
     "'between' times the covariance of the means of the sources of one class.",
     f"'{CHOSEN}' takes, for each pair, the features, ridge and between with the highest mean AUC over the pairs of the other "

@@ -3,7 +3,7 @@
 ``python benchmarks/frozen_forge.py --small clip-forge --large clip --extractor clip_encoder.int8.onnx --data cifake.tar.xz
 --lossless cifar10_lossless_train.npz --generators generators32.tar --hires hires_dev.tar`` writes results/frozen_forge.json, .csv
 (generators32) and _pairs.csv (large images, each source of fakes against each of photographs). Both detectors are heads on that
-extractor (docs/backbones.md says how they were trained); neither saw an image that it is asked about.
+extractor (docs/generalisation.md says how they were trained); neither saw an image that it is asked about.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ ALONE, BOTH = (0.60, 0.75), (frozen_features.BAR, frozen_features.REACH)
 TAUGHT, ALL = "CIFAKE and the forge alone", "mean of all heads and that one"
 NOTES = [
     f"'{TAUGHT}': no image larger than 32x32 pixels and no other generator in training. '{ALL}': the heads of "
-    "frozen_features.json, taught by the other sources, whose five kinds of features count alike, and that one as a sixth that "
-    "counts as each of them.",
+    "frozen_features.json, taught by the other sources, whose five kinds of features have equal weights in the mean, and that "
+    "one as a sixth; its spread within sources is 1, a little more than a mean of heads has. Large images are asked for logits: "
+    "the card of a detector taught by small ones calls them unsure.",
     "What is said of small images is the forge alone: the head never saw a fake of CIFAKE. That CIFAKE's fakes lower it was seen "
     "on these generators.",
 ]
@@ -85,8 +86,9 @@ def on_large(detector: Detector, store: Store, arguments: argparse.Namespace) ->
 
 
 def evened(scores: np.ndarray, sources: Sources) -> np.ndarray:
-    """Return scores with a spread of 1 within sources, as those of all heads have."""
-    within = np.mean([scores[sources.images(key)].var() for key in sources.keys()])  # noqa: SIM118 - a method of ours
+    """Return scores with a spread of 1 within sources, which weigh as for the heads."""
+    weights = [weight for is_fake in (False, True) for weight in sources.weights(frozenset(), is_fake=is_fake).items()]
+    within = sum(weight / 2 * scores[sources.images(key)].var() for key, weight in weights)
     found: np.ndarray = scores / np.sqrt(within)
     return found
 

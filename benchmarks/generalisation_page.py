@@ -153,11 +153,10 @@ def generators() -> str:
 
 def large() -> str:
     """Return how far large images of sources that were left out can be told."""
-    frozen = json_of("frozen_features")["mean_auc"]
+    on_frozen = json_of("frozen_features")["mean_auc"] | json_of("frozen_forge")["mean_auc"]
     lines = ["| | asked | AUC, mean over pairs of sources | to hope for | |", "|---|---|---|---|---|"]
     lines += [bar_line(name, number) for name, number in json_of("tile_model")["mean_auc"].items()]
-    frozen |= json_of("frozen_forge")["mean_auc"]
-    lines += [bar_line(f"frozen CLIP features, {name}", number) for name, number in frozen.items()]
+    lines += [bar_line(f"frozen CLIP features, {name}", number) for name, number in on_frozen.items()]
     return "\n".join(lines)
 
 

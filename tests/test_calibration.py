@@ -1,4 +1,4 @@
-"""calibration: temperature, operating points and unsure range mean what they promise, by hand and beside other definitions."""
+"""calibration: p_fake and the temperature, by hand and beside other definitions."""
 
 from __future__ import annotations
 

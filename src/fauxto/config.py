@@ -30,7 +30,8 @@ class TrainConfig:
         normalisation: Mean and spread of the pixels that a backbone in an ONNX file wants; the others bring their own.
         input_size: Side of the square that an ONNX file of no fixed size sees, in pixels; 0 takes 224.
         views: Pictures of each training image that a head learns from; all but the first are cut out and perturbed by chance.
-        balanced: Whether, to a head, both classes weigh alike, and within a class all generators.
+        balanced: Whether, to a head, both classes weigh alike, and within a class all generators; with guests, of the validation
+            part alone.
         fit: How an image becomes the network's square (``preprocess.PreprocessSpec``).
         stem: How "resnet18" begins: "imagenet" (7x7 stride 2, max-pool) or "cifar" (3x3 stride 1, no max-pool).
         split: "official" keeps the data's own test part; "notebook" draws 80/20 and 80/20 from everything.

@@ -181,4 +181,4 @@ def test_what_the_forge_taught_counts_as_a_sixth_kind_beside_heads_of_other_sour
     assert wrong[forge.ALL]["value"] < right[forge.ALL]["value"]
     sources = forge.frozen_features.sources_of(store, arguments.hires)
     spread = forge.evened(Blueness(7).logits(store.image(at) for at in range(len(store))), sources)
-    assert np.mean([spread[sources.images(key)].var() for key in sorted(sources.keys())]) == pytest.approx(1)
+    assert np.mean([spread[sources.images(key)].var() for key in sorted(sources.keys())]) == pytest.approx(1), "all weigh alike"

@@ -59,6 +59,21 @@ def test_every_table_has_its_place_on_the_page() -> None:
         assert text.count(f"<!-- table: {name} -->") == text.count(f"<!-- end: {name} -->") == 1, name
 
 
+@pytest.mark.parametrize("name", page.TABLES)
+def test_a_table_on_the_page_is_what_the_committed_results_make(name: str) -> None:
+    text = page.PAGE.read_text(encoding="utf-8")
+    assert page.record.filled(text, name, page.TABLES[name]()) == text, "run python benchmarks/generalisation_page.py"
+
+
+def test_a_family_that_is_not_there_is_refused_before_anything_is_trained(forged: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = SimpleNamespace(data="cifake", forge=["forge"], family="gans", finished=False, out=Path("nowhere"))
+    monkeypatch.setattr(study, "parsed", lambda: given)
+    monkeypatch.setattr(study, "load_data", lambda path: forged)
+    monkeypatch.setattr(study, "train", lambda *args, **kwargs: pytest.fail("trained"))
+    with pytest.raises(SystemExit, match="no family is called 'gans': give one of flow, gan"):
+        study.main()
+
+
 def test_the_page_shows_what_the_results_say(monkeypatch: pytest.MonkeyPatch) -> None:
     member = {"n_steps": 5, "batch_size": 32, "n_images": 10}
     members = {"gan/a": member, "gan/b": member | {"n_steps": 2000}, "flow/c": member}

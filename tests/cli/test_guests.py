@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fauxto.checkpoint import WEIGHTS, load_tensors, read_card
+from fauxto.checkpoint import CARD, WEIGHTS, load_tensors, read_card
 from fauxto.config import TrainConfig, preset
 from fauxto.data.joined import Share, joined
 from fauxto.data.splits import make_split
@@ -117,6 +117,11 @@ def test_a_head_on_frozen_features_learns_from_guests_too(
     assert fakes.sum() == pytest.approx(len(learned.weight) / 2), "as many fakes as photographs"
     assert np.sort(fakes)[:22].sum() == pytest.approx(0.25 * fakes.sum()), "the main data's share"
     assert int(judging.is_fake.sum()) == 22 + 4, "the main data's and those of the family that was left out"
+    whole = read_card(tmp_path / "run" / "detector")["sha256"]
+    (tmp_path / "run" / "detector" / CARD).unlink()
+    code, _, err = run("train", "--data", folders["main"], *words, "--out", tmp_path / "run", "--resume")
+    assert code == 0, err
+    assert read_card(tmp_path / "run" / "detector")["sha256"] == whole
 
 
 def check_card(card: dict, stores: dict) -> None:

@@ -49,6 +49,7 @@ def test_photographs_come_as_they_are_as_jpeg_and_a_fourth_of_the_others_damaged
 def test_many_that_were_jpeg_leave_no_fewer_of_the_few_others(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     n_few = 5
     monkeypatch.setattr(finish, "sampled", lambda positions, seed, *, size: positions[:n_few])
+    monkeypatch.setattr(finish, "_AT_ONCE", 7)
     loop = run_on(noisy(store, slice(-n_few, None)))
     clean, damaged = finish.validation_photographs(loop)
     few = loop.store.batch(np.flatnonzero(~loop.store.is_fake)[-n_few:])

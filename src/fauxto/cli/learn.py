@@ -67,7 +67,7 @@ def train(
       fauxto train --data mine --out runs/mine --preset best --init cifake --learning-rate 0.005
       fauxto train --data cifake.tar.xz --forge forged --generators generators32.tar --leave-out gan --out runs/general
       fauxto train --data photos --out runs/clip --backbone open_clip:ViT-B-16/openai
-      fauxto train --data cifake.tar.xz --forge forged --limit 12000 --out runs/clip-forge --backbone clip.onnx
+      fauxto train --data cifake.tar.xz --forge forged --backbone clip.onnx --limit 9000 --set validation_share=0.02 --out runs/c
     """
     options: dict[str, Any] = {
         "backbone": backbone, "split": split, "stem": stem, "subset": subset, "limit": limit, "max_epochs": max_epochs,

@@ -75,6 +75,8 @@ def train(
         DataError: The split cannot be made, or there are too few images.
         DiskFullError: There was no room; the last good checkpoint stays.
     """
+    if config.model == "frozen" and (init is not None or teacher is not None):
+        raise UsageError("a head on a frozen backbone learns from labels alone: leave --init and --teacher out")
     if config.left_out and not guests:
         raise UsageError(f"{', '.join(config.left_out)}: only families of guests are left out: name them (--forge, --generators)")
     data = joined(store, guests, config) if guests else None
@@ -82,8 +84,6 @@ def train(
         store = data.store
     split = make_split(store, replace(config, split="official") if data else config)  # the guests' parts follow the main data's
     if config.model == "frozen":
-        if init is not None or teacher is not None:
-            raise UsageError("a head on a frozen backbone learns from labels alone: leave --init and --teacher out")
         from fauxto.training.frozen import train_head
 
         return train_head(store, split, config, folder, data=data, resume=resume, shown=shown, name=name, note=note)
@@ -138,6 +138,7 @@ def _train_network(
     name: str,
     note: str,
 ) -> Path:
+    """Train one of our own networks on divided data; the arguments are those of ``train``, and what guests brought."""
     shares = data.shares(split) if data else [Share(store, split, {})]
     found = {"begun_from": ancestor(init, *shares), "taught_by": ancestor(teacher, *shares)}
     ancestors = {line: about for line, about in found.items() if about}

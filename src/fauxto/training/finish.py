@@ -28,8 +28,8 @@ _AT_ONCE = 512  # images
 def validation_photographs(loop: Loop) -> tuple[torch.Tensor, torch.Tensor]:
     """Return validation photographs as they are, and as JPEG of the configured quality; and damaged ones: float32, (n, 3, s, s).
 
-    Those that were JPEG of that quality and the others are drawn apart, or the many would leave few of the few. Every fourth of
-    the others comes once more, perturbed as training images are: people's photographs are seldom as clean as those of a data set.
+    Those that saving would not change and the others are drawn apart, or the many would leave few of the few. Every fourth of the
+    others comes once more, perturbed as training images are: people's photographs are seldom as clean as those of a data set.
     """
     reals = loop.split.validation[~loop.store.is_fake[loop.split.validation]]
     chunks = np.split(reals, range(_AT_ONCE, len(reals), _AT_ONCE))

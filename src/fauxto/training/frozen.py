@@ -37,7 +37,7 @@ STRENGTHS = "strengths.csv"
 
 @dataclass
 class HeadRun:
-    """What a card tells of the training of a head (``training.card.Run``)."""
+    """What a card tells of the training of a head (``training.card.Run``), and how much each training image counts, (n,)."""
 
     fabric: Fabric
     store: Store
@@ -94,7 +94,7 @@ def train_head(
     told = replace(config, backbone=backbone.name)
     run = HeadRun(fabric, store, split, preprocess_spec(config, base=backbone.spec), told)
     if data is not None:
-        run.parts, run.weight = data.parts, data.weight
+        run.parts, run.weight = data.parts, data.weight[split.train]
     bar = EpochBar(shown=shown)
     maker = FeatureMaker(store, backbone, run.spec, config, fabric.device)
     layers, logits = _head(maker, run, folder, bar)
@@ -124,8 +124,7 @@ def _weights(run: HeadRun) -> np.ndarray:
     """Return how much each training image counts: 1 on average."""
     if run.weight is None:
         return weights_of(run.store, run.split.train, balanced=run.config.balanced)
-    weight = run.weight[run.split.train]
-    return weight / np.mean(weight)  # type: ignore[no-any-return]
+    return run.weight / np.mean(run.weight)  # type: ignore[no-any-return]
 
 
 def _write_rows(path: Path, rows: list[dict[str, float]]) -> None:
