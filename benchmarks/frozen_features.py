@@ -31,11 +31,12 @@ from scipy.stats import rankdata
 
 from fauxto.audit.features import dct_energies, middle, spectrum, table
 from fauxto.data.archives import list_archive
+from fauxto.data.loaders import squares
 from fauxto.data.store import Store, load_data
 from fauxto.metrics import roc_auc
 from fauxto.models.backbones import NORMALISATIONS
 from fauxto.models.grafting import answers
-from fauxto.preprocess import PreprocessSpec, cut_square, fit_square, to_network_input
+from fauxto.preprocess import PreprocessSpec, to_network_input
 from fauxto.runs import cache_folder, sha256_of, write_whole
 from fauxto.training.heads import Examples, fit_head
 
@@ -45,12 +46,11 @@ LAYER = re.compile(r"layers\.(\d+)/Add_1_output_0$")  # the tokens after each of
 SIMPLE = {"spectrum": spectrum, "dct": dct_energies}
 BAR, REACH = 0.75, 0.90
 SPEC = PreprocessSpec(224, *NORMALISATIONS["clip"], fit="centre")
-CROPS = ((0.5, 0.5), *itertools.product((0.0, 1.0), repeat=2))  # middle and corners (Krizhevsky et al. 2012)
 PLAIN, CHOSEN, MEAN = "logistic regression on the embedding", "head chosen inside", "mean of all heads"
 NOTES = [
-    "Sources of fewer than 30 images are not measured; they teach in proportion. The others of a class weigh alike.",
-    f"'{PLAIN}' is what 'fauxto train --backbone' does, but on the mean of five cut-outs, as all heads here; a fifth of the "
-    "training sources' images validate. All other heads "
+    "Sources with fewer than 30 images are not measured; they train with a weight in proportion. The others of a class weigh the "
+    "same.",
+    f"'{PLAIN}' is what 'fauxto train --backbone' does, a fifth of the training sources' images as validation. All other heads "
     "are linear discriminants: mean difference over covariance within sources, plus 'ridge' times its mean variance, plus "
     "'between' times the covariance of the means of the sources of one class.",
     f"'{CHOSEN}' takes, for each pair, the features, ridge and between with the highest mean AUC over the pairs of the other "
@@ -130,14 +130,14 @@ def sources_of(store: Store, archive: Path) -> Sources:
 
 
 def features_of(store: Store, extractor: Path, out: Path) -> dict[str, np.ndarray]:
-    """Return the images' features by name: simple statistics of the middle, and what the tower's blocks say of five cut-outs."""
+    """Return the images' features by name: simple statistics of the whole, and what the tower's blocks say of the middle."""
     everything = np.arange(len(store))
     simple = {name: table(store, everything, feature, view=middle) for name, feature in SIMPLE.items()}
-    digest = hashlib.sha256(f"{sha256_of(extractor)} {store.folder.name} {SPEC} {CROPS}".encode()).hexdigest()[:16]
+    digest = hashlib.sha256(f"{sha256_of(extractor)} {store.folder.name} {SPEC}".encode()).hexdigest()[:16]
     path = out / f"{digest}.npz"
     if not path.is_file():
         session, names = layers_of(extractor.read_bytes())
-        rows = [tower_row(session, names, store.image(at)) for at in
+        rows = [tower_row(session, names, to_network_input(squares(store, everything[[at]], SPEC), SPEC)) for at in
                 track(everything, description="features", console=Console(stderr=True))]  # fmt: skip
         columns = {key: np.stack([row[key] for row in rows]) for key in rows[0]}
         stream = io.BytesIO()
@@ -160,16 +160,12 @@ def layers_of(payload: bytes) -> tuple[Any, list[str]]:
 
 
 def tower_row(session: Any, names: list[str], image: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the mean features of an image's cut-outs: the embedding; of a block's tokens the first and the others' mean."""
-    rows = []
-    for at in CROPS:
-        cut = fit_square(cut_square(image, at=at, size=SPEC.size), size=SPEC.size)
-        embedding, *blocks = session.run(names, {session.get_inputs()[0].name: to_network_input(cut[None], SPEC)})
-        row = {"embedding": embedding[0]}
-        for block, tokens in enumerate(blocks):
-            row |= {f"cls {block}": tokens[0, 0], f"mean {block}": tokens[0, 1:].mean(axis=0)}
-        rows.append(row)
-    return {key: np.mean([row[key] for row in rows], axis=0) for key in rows[0]}
+    """Return one image's features: the embedding, and of each block's tokens the first and the mean of the others."""
+    embedding, *blocks = session.run(names, {session.get_inputs()[0].name: image})
+    row = {"embedding": embedding[0]}
+    for at, tokens in enumerate(blocks):
+        row |= {f"cls {at}": tokens[0, 0], f"mean {at}": tokens[0, 1:].mean(axis=0)}
+    return row
 
 
 def pairs_of(sources: Sources, *, n_left_out: int) -> list[frozenset[Key]]:
