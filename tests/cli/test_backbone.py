@@ -30,7 +30,7 @@ def test_a_backbone_begins_with_the_frozen_recipe(
     monkeypatch.setattr(fauxto.training, "train", stand_in)
     words = ("--data", image_folder, "--out", tmp_path / "run", "--backbone", "timm:resnet18", "--set", "head=mlp")
     assert run("train", *words)[0] == 0
-    expected = TrainConfig(model="frozen", backbone="timm:resnet18", fit="centre", balanced=True, head="mlp")
+    expected = TrainConfig(model="frozen", backbone="timm:resnet18", fit="centre", balanced=True, main_share=0.3, head="mlp")
     assert stand_in.call_args.args[1] == expected
 
 
