@@ -68,7 +68,8 @@ def train(
 
     Raises:
         UsageError: The folder is taken, the interrupted run had another configuration or other data, ``init`` has another
-            network, or it or ``teacher`` knows this run's validation or test images; families are left out without guests.
+            network, or it or ``teacher`` knows this run's validation or test images, or a head on a backbone was given one of
+            them; families are left out without guests.
         DetectorError: ``init`` or ``teacher`` is no detector, or a damaged one.
         DivergedError: The loss became NaN; the last good checkpoint stays.
         TrainingError: The device is not there, or the interrupted run's state is damaged.
