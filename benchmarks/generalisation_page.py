@@ -28,6 +28,7 @@ PROBES = (  # rows of trace_probe.csv that tell the story, by KEYS
 )
 KEYS = ("fakes_in_training", "network", "input", "jpeg_share", "perturbed_share")
 ONLY, JOINED = "forge-only", "general"
+BARS_HEAD = ("| | asked | reached | to hope for | |", "|---|---|---|---|---|")
 
 
 def main() -> None:
@@ -102,14 +103,19 @@ def families() -> str:
 def bars() -> str:
     """Return what was asked beside what is reached."""
     measured, left_out = json_of("generalisation")["detectors"], json_of("leave_source_out")
-    lines = ["| | asked | reached | to hope for | |", "|---|---|---|---|---|"]
-    for what, found in (("forge only", measured[ONLY]), ("source left out", left_out)):
-        for codec, words in (("lossless", "lossless"), ("jpeg", "JPEG as CIFAKE")):
-            for name, words_of_name in (("mean", "mean"), ("min", f"minimum ({found[codec]['lowest']})")):
-                lines.append(bar_line(f"{words}, {what}: {words_of_name}", found[codec][name]))
+    lines = [*BARS_HEAD, *bar_lines("forge only", measured[ONLY]), *bar_lines("source left out", left_out)]
     for name, who in ((ONLY, "forge only"), (JOINED, "bundled")):
         lines += controls(measured[name], who)
     return "\n".join(lines)
+
+
+def bar_lines(what: str, found: dict[str, Any]) -> list[str]:
+    """Return the lines of both codecs' mean and minimum over the generators."""
+    lines = []
+    for codec, words in (("lossless", "lossless"), ("jpeg", "JPEG as CIFAKE")):
+        for name, words_of_name in (("mean", "mean"), ("min", f"minimum ({found[codec]['lowest']})")):
+            lines.append(bar_line(f"{words}, {what}: {words_of_name}", found[codec][name]))
+    return lines
 
 
 def bar_line(what: str, number: dict[str, Any]) -> str:
@@ -162,12 +168,7 @@ def large() -> str:
 
 def frozen() -> str:
     """Return what a head on frozen features learns from the forge alone, at 32x32 pixels."""
-    found = json_of("frozen_forge")["generators32"]
-    lines = ["| | asked | reached | to hope for | |", "|---|---|---|---|---|"]
-    for codec, words in (("lossless", "lossless"), ("jpeg", "JPEG as CIFAKE")):
-        for name, words_of_name in (("mean", "mean"), ("min", f"minimum ({found[codec]['lowest']})")):
-            lines.append(bar_line(f"{words}, forge only: {words_of_name}", found[codec][name]))
-    return "\n".join(lines)
+    return "\n".join([*BARS_HEAD, *bar_lines("forge only", json_of("frozen_forge")["generators32"])])
 
 
 def clip() -> str:
