@@ -12,7 +12,7 @@ from fauxto.config import TrainConfig, from_mapping
 from fauxto.data.joined import MOST, _capped, family_of, joined
 from fauxto.data.splits import fingerprint, make_split
 from fauxto.data.store import load_data
-from fauxto.errors import ConfigError
+from fauxto.errors import ConfigError, DataError
 
 
 def folder_of(home, rows):
@@ -120,6 +120,15 @@ def test_every_level_gets_its_share_of_a_batch(main, forged):
     of = {name: weight[store.generator == name].sum() for name in ("autoencoder/kl", "autoencoder/vq", "gan/dcgan")}
     assert of["gan/dcgan"] == pytest.approx(0.15), "two families, each half of 0.3"
     assert of["autoencoder/kl"] == pytest.approx(of["autoencoder/vq"]) == pytest.approx(0.075)
+
+
+def test_training_images_of_which_none_of_a_class_is_wanted_are_refused(main, forged):
+    alone = joined(main, {"forge": forged}, replace(CONFIG, main_share=0.0))
+    whole = make_split(alone.store, CONFIG)
+    np.testing.assert_array_equal(alone.wanted(whole), alone.weight[whole.train])
+    own = replace(whole, train=whole.train[whole.train < len(main)])
+    with pytest.raises(DataError, match="no real image is left to learn from.*a higher limit"):
+        alone.wanted(own)
 
 
 def test_two_guests_count_alike_however_large(main, forged, tmp_path):

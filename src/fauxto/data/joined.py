@@ -13,7 +13,7 @@ import numpy as np
 from fauxto.config import TrainConfig
 from fauxto.data.splits import Split, clusters, draw, fingerprint, make_split
 from fauxto.data.store import Store
-from fauxto.errors import ConfigError
+from fauxto.errors import ConfigError, DataError
 
 VERSION = 1
 OWN = "own"  # the family of fakes whose generator nobody named
@@ -39,6 +39,21 @@ class Joined:
     weight: np.ndarray
     parts: Mapping[str, Mapping[str, Any]]
     members: tuple[Store, ...]
+
+    def wanted(self, split: Split) -> np.ndarray:
+        """Return how often a batch wants each training image: float64, (n,).
+
+        Raises:
+            DataError: A class has none that is wanted, as where ``main_share`` is 0 and a limit left no guest's image.
+        """
+        weight: np.ndarray = self.weight[split.train]
+        is_fake = self.store.is_fake[split.train]
+        for name, of_class in (("real", ~is_fake), ("fake", is_fake)):
+            if not weight[of_class].any():
+                raise DataError(
+                    f"no {name} image is left to learn from: give more images, a higher limit, or a main_share above 0"
+                )
+        return weight
 
     def shares(self, split: Split) -> list[Share]:
         """Return what each data set has in a split of all together."""

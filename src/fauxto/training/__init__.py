@@ -143,6 +143,7 @@ def _train_network(
     shares = data.shares(split) if data else [Share(store, split, {})]
     found = {"begun_from": ancestor(init, *shares), "taught_by": ancestor(teacher, *shares)}
     ancestors = {line: about for line, about in found.items() if about}
+    weight = data.wanted(split) if data else None
     fabric = open_fabric(config)
     _check_enough(split, config, fabric)
     network = first_network(config, init)
@@ -152,7 +153,7 @@ def _train_network(
     on_first(fabric, lambda: open_run(fabric, folder, store, split, config, ancestors=ancestors, resume=resume))
     loop.ancestors = ancestors
     if data is not None:
-        loop.weight, loop.parts = data.weight[split.train], data.parts
+        loop.weight, loop.parts = weight, data.parts
     position = load_state(folder, loop.kept(), loop.optimizer.optimizer) if resume else Position()
     if teacher is not None and not position.is_done:
         loop.teacher = teacher_answers(teacher, store, split.train, loop.bar).to(fabric.device)

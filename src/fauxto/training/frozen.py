@@ -85,6 +85,7 @@ def train_head(
         NetworkError: The weights cannot be fetched.
         UsageError, DataError, TrainingError, DiskFullError: As for ``training.train``.
     """
+    weight = data.wanted(split) if data else None
     backbone = open_backbone(config)
     fabric = open_fabric(config)
     if fabric.world_size > 1:
@@ -92,9 +93,8 @@ def train_head(
     open_run(fabric, folder, store, split, config, resume=resume)
     # The card goes to strangers, who need not know where the file lay.
     told = replace(config, backbone=backbone.name)
-    run = HeadRun(fabric, store, split, preprocess_spec(config, base=backbone.spec), told)
-    if data is not None:
-        run.parts, run.weight = data.parts, data.weight[split.train]
+    parts = data.parts if data else {}
+    run = HeadRun(fabric, store, split, preprocess_spec(config, base=backbone.spec), told, parts=parts, weight=weight)
     bar = EpochBar(shown=shown)
     maker = FeatureMaker(store, backbone, run.spec, config, fabric.device)
     layers, logits = _head(maker, run, folder, bar)
