@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
@@ -227,12 +225,6 @@ def test_an_image_is_recoded_whole_and_cut_out_afterwards(store, positions):
     assert not np.array_equal(whole, network_input(store, positions, SPEC))
     windows = np.lib.stride_tricks.sliding_window_view(whole, (3, 24, 24), axis=(1, 2, 3))[:, 0]
     assert (windows == cutout).all(axis=(3, 4, 5)).any()
-
-
-def test_no_positions_give_no_images_of_the_networks_size_whatever_size_the_stores_have(store):
-    uneven = dataclasses.replace(store, height=np.where(np.arange(len(store)) == 0, 31, store.height))
-    for some in (store, uneven):
-        assert squares(some, np.arange(0), SPEC).shape == (0, SPEC.size, SPEC.size, 3)
 
 
 def test_nothing_is_augmented_unless_it_is_asked_for(store, positions):

@@ -58,8 +58,11 @@ def test_many_that_were_jpeg_leave_no_fewer_of_the_few_others(store: Store, monk
     assert len(damaged) == 2
 
 
-def test_where_all_photographs_were_jpeg_none_is_damaged(store: Store) -> None:
+@pytest.mark.parametrize("height", [32, 31])
+def test_where_all_photographs_were_jpeg_none_is_damaged(store: Store, height: int) -> None:
     assert set(store.file_format.tolist()) == {"JPEG"}
-    clean, damaged = finish.validation_photographs(run_on(store))
+    fake = np.flatnonzero(store.is_fake)[0]  # one of another height, and the store is no longer uniform
+    uneven = dataclasses.replace(store, height=np.where(np.arange(len(store)) == fake, height, store.height))
+    clean, damaged = finish.validation_photographs(run_on(uneven))
     assert len(clean) == int((~store.is_fake).sum())
-    assert len(damaged) == 0
+    assert damaged.shape == (0, 3, 32, 32)
