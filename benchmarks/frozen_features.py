@@ -176,10 +176,13 @@ def pairs_of(sources: Sources, *, n_left_out: int) -> list[frozenset[Key]]:
 
 
 def heads_of(
-    features: np.ndarray, sources: Sources, left_outs: list[frozenset[Key]]
+    features: np.ndarray, sources: Sources, left_outs: list[frozenset[Key]], *, asked: np.ndarray | None = None
 ) -> dict[tuple[float, float], dict[frozenset[Key], np.ndarray]]:
-    """Return, for each ridge and between, the scores (n,) of all images by a head that never saw some sources."""
-    scaled = ((features - features.mean(axis=0)) / (features.std(axis=0) + 1e-6)).astype(np.float32)
+    """Return, for each ridge and between, the scores (n,) of all images, or of ``asked``, by a head without some sources."""
+    scaled, questions = (
+        ((some - features.mean(axis=0)) / (features.std(axis=0) + 1e-6)).astype(np.float32)
+        for some in (features, features if asked is None else asked)
+    )
     moments = {}
     for key in sources.keys():  # noqa: SIM118 - a method of ours
         own = scaled[sources.images(key)]
@@ -187,7 +190,7 @@ def heads_of(
     scores: dict[tuple[float, float], dict[frozenset[Key], np.ndarray]] = {}
     for left_out in left_outs:
         for settings, direction, zero in directions(moments, sources, left_out):
-            scores.setdefault(settings, {})[left_out] = (scaled - zero) @ direction
+            scores.setdefault(settings, {})[left_out] = (questions - zero) @ direction
     return scores
 
 
@@ -233,19 +236,20 @@ def averaged(scores: dict[Any, dict[frozenset[Key], np.ndarray]], pair: frozense
 
 def plain_aucs(features: np.ndarray, sources: Sources, pairs: list[frozenset[Key]]) -> dict[frozenset[Key], float]:
     """Return the AUC of each pair by the head that ``fauxto train --backbone`` would train on the other sources."""
+    return {pair: auc_of(plain_scores(features, sources, pair, features), sources, pair) for pair in pairs}
+
+
+def plain_scores(features: np.ndarray, sources: Sources, left_out: frozenset[Key], asked: np.ndarray) -> np.ndarray:
+    """Return what the head that ``fauxto train --backbone`` would train without some sources says of features: (n,)."""
     is_validation = np.random.default_rng(0).random(len(features)) < 0.2
     weight = np.zeros(len(features))
-    found = {}
-    for pair in pairs:
-        weight[:] = 0
-        for is_fake in (False, True):
-            for key, share in sources.weights(pair, is_fake=is_fake).items():
-                weight[sources.images(key)] = share / len(sources.images(key))
-        parts = [np.flatnonzero((weight > 0) & (is_validation == held)) for held in (False, True)]
-        train, validation = (Examples(features[at], sources.is_fake[at], weight[at] / weight[at].mean()) for at in parts)
-        layers, _ = fit_head("linear", train, validation)
-        found[pair] = auc_of(answers(layers, features), sources, pair)
-    return found
+    for is_fake in (False, True):
+        for key, share in sources.weights(left_out, is_fake=is_fake).items():
+            weight[sources.images(key)] = share / len(sources.images(key))
+    parts = [np.flatnonzero((weight > 0) & (is_validation == held)) for held in (False, True)]
+    train, validation = (Examples(features[at], sources.is_fake[at], weight[at] / weight[at].mean()) for at in parts)
+    layers, _ = fit_head("linear", train, validation)
+    return answers(layers, asked)
 
 
 def chosen_aucs(

@@ -18,12 +18,15 @@ def forge(
         Path | None, typer.Argument(help="Photographs: a folder, archive, manifest.csv, or .npz with an array image.")
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="A new folder, or with --resume an interrupted forge's.")] = None,
-    recipe: Annotated[str, typer.Option(help="quick, or full for a GPU or a night.")] = "quick",
+    recipe: Annotated[str, typer.Option(help="quick; full for a GPU or a night; guided for photographs with classes.")] = "quick",
     only: Annotated[str, typer.Option(help="Make only members whose names begin so, such as autoencoder.")] = "",
     size: Annotated[int, typer.Option(help="Side of all images in pixels: 16, 32, 64, 128 or 256.")] = 32,
     fit: Annotated[str, typer.Option(help="Larger photographs: crop cuts at native resolution, shrink resizes.")] = "crop",
     crops: Annotated[int, typer.Option(help="Crops of one larger photograph, at most.")] = 1,
     limit: Annotated[int, typer.Option(help="Real images at most; 0 takes all.")] = 0,
+    align: Annotated[
+        str, typer.Option(help="none, or spectrum: reconstructions get that of their originals, so that sharpness tells nothing.")
+    ] = "none",
     encode: Annotated[str, typer.Option(help="How all images are saved: png, or such as jpeg-75.")] = "png",
     seed: Annotated[int, typer.Option(help="Decides crops, weights and samples.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
@@ -40,6 +43,7 @@ def forge(
       fauxto forge photos --out forged
       fauxto forge photos --out forged --only autoencoder
       fauxto forge photos --out forged --resume
+      fauxto forge photos --out forged-large --only autoencoder --size 256 --align spectrum --encode jpeg444-95
       fauxto forge cifar.npz --out forged-jpeg --encode jpeg-75 --recipe full --device cuda --jobs 12
       fauxto forge --list --recipe full
     """
@@ -47,7 +51,8 @@ def forge(
     from fauxto.forge.settings import ForgeSettings
 
     values: dict[str, Any] = {
-        "recipe": recipe, "size": size, "fit": fit, "crops": crops, "limit": limit, "encode": encode, "seed": seed,
+        "recipe": recipe, "size": size, "fit": fit, "crops": crops, "limit": limit,
+        "align": align, "encode": encode, "seed": seed,
     }  # fmt: skip
     settings = from_mapping(ForgeSettings, values)
     members = members_of(recipe, only=only)

@@ -32,6 +32,7 @@ class AutoencoderConfig:
         kernel: Side of the decoder's convolutions; 4 and 5 too.
         output: What maps the last layer to [-1, 1].
         width: Channels of the first layer.
+        crop: Side of the pieces that it learns from, where the images are larger; it reconstructs them whole.
     """
 
     latent: Literal["kl", "vq"] = "kl"
@@ -47,6 +48,7 @@ class AutoencoderConfig:
     kernel: Literal[3, 4, 5] = 3
     output: Literal["tanh", "sigmoid", "clamp"] = "tanh"
     width: int = bounded(24, low=4, high=1024)
+    crop: int = bounded(64, low=16, high=1024)
     n_steps: int = bounded(600, low=1)
     batch_size: int = bounded(32, low=2)
     learning_rate: float = bounded(6e-3, low=0, high=1, above_low=True)
@@ -157,7 +159,8 @@ def train(config: AutoencoderConfig, workshop: Workshop) -> Autoencoder:
     network = workshop.placed(Autoencoder(config))
     descent = Descent(network, learning_rate=config.learning_rate, n_steps=config.n_steps)
     critic = PatchCritic(config, workshop) if config.loss == "adversarial" else None
-    for images, _ in workshop.batches(config.n_steps, batch_size=config.batch_size):
+    for whole, _ in workshop.batches(config.n_steps, batch_size=config.batch_size):
+        images = piece(whole, config.crop)
         with workshop.autocast():
             made, loss = network(images)
         loss = loss + distance(made, images, config.loss)
@@ -172,10 +175,18 @@ def train(config: AutoencoderConfig, workshop: Workshop) -> Autoencoder:
 def make(network: Autoencoder, sampling: dict[str, Any], n: int, workshop: Workshop) -> Forged:
     """Reconstruct ``n`` real images drawn by chance, none of them twice; all where there are fewer."""
     positions = torch.randperm(len(workshop.reals))[:n].sort().values
-    parts = [
-        to_pixels(network(workshop.real(part))[0]) for part in torch.tensor_split(positions, len(batch_sizes(len(positions))))
-    ]
+    n_parts = len(batch_sizes(len(positions), size=workshop.size))
+    parts = [to_pixels(network(workshop.real(part))[0]) for part in torch.tensor_split(positions, n_parts)]
     return Forged(np.concatenate(parts), positions.numpy())
+
+
+def piece(images: Tensor, side: int) -> Tensor:
+    """Return the same square of all images, at a place drawn by chance; images that are no larger, as they are."""
+    room = images.shape[-1] - side
+    if room <= 0:
+        return images
+    top, left = torch.randint(room + 1, (2,)).tolist()
+    return images[:, :, top : top + side, left : left + side]
 
 
 def distance(made: Tensor, images: Tensor, loss: str) -> Tensor:

@@ -40,8 +40,10 @@ def begin(out: Path, reals: Reals, settings: ForgeSettings, *, resume: bool) -> 
         write_json(out / SUMMARY, {**asked, "members": [], "environment": environment_record()})
         return
     begun = _read(out / SUMMARY)
+    missing = {"settings": {"align": "none"}}  # from forges of versions that did not ask
     for part, now in asked.items():
         before = begun.get(part)
+        before = missing.get(part, {}) | before if isinstance(before, dict) else None
         changed = [key for key in now if not isinstance(before, dict) or before.get(key) != now[key]]
         if changed:
             raise UsageError(f"{out} was begun with another {', '.join(changed)}: go on with the same, or choose another --out")

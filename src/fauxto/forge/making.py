@@ -14,6 +14,7 @@ from torch import nn
 
 from fauxto.errors import TrainingError
 from fauxto.forge import autoencoders, autoregressive, diffusion, flow, gans
+from fauxto.forge.alignment import aligned
 from fauxto.forge.folder import about_member, home_of, write_images
 from fauxto.forge.recipes import Member
 from fauxto.forge.settings import ForgeSettings
@@ -95,6 +96,8 @@ def made(
     except torch.OutOfMemoryError as error:
         hint = "pass fewer --jobs, a smaller --size or --device cpu; --resume keeps what is whole"
         raise TrainingError(f"{workshop.device} has too little memory for {member.name}: {hint}") from error
+    if settings.align == "spectrum":
+        forged = aligned(forged, workshop.reals.permute(0, 2, 3, 1).cpu().numpy())
     seconds = time.perf_counter() - started
     about = {
         "member": about_member(member), "n_images": len(forged.images), "seconds": round(seconds, 2), "final_loss": now.loss,

@@ -91,6 +91,12 @@ _PATIENT_GANS: dict[str, Row] = {
 }
 
 
+_LONG_WAYS: tuple[Row, ...] = (
+    *({"n_steps": 12, "method": "heun", "guidance": guidance} for guidance in (0.0, 1.0, 2.5)),
+    *({"n_steps": 50, "method": "ancestral", "guidance": guidance} for guidance in (0.5, 1.8, 3.0)),
+)
+
+
 def _autoencoders(rows: tuple[tuple[str, int, str, str, str, str, int, str, int, Row], ...], more: Row) -> Iterator[Member]:
     for *values, extra in rows:
         yield _autoencoder(dict(zip(_KEYS, values, strict=True)) | extra | more, n_images=500, seed=0)
@@ -162,7 +168,15 @@ def _full() -> Iterator[Member]:
     yield from _full_autoencoders()
 
 
-RECIPES: dict[str, tuple[Member, ...]] = {"quick": tuple(_quick()), "full": tuple(_full())}
+def _guided() -> Iterator[Member]:
+    """Yield one flow that learns for an hour or two on a core, drawn from in many ways; it wants photographs with classes."""
+    config: Row = {"width": 64, "patch": 2, "decay": 0.999, "n_steps": 16_000, "learning_rate": 4e-4}
+    for how in _LONG_WAYS:
+        name = f"flow/long-{how['method']}-w64-p2-g{round(10 * how['guidance']):02d}"
+        yield Member(name, "flow", "flow", config, how, 700)
+
+
+RECIPES: dict[str, tuple[Member, ...]] = {"quick": tuple(_quick()), "full": tuple(_full()), "guided": tuple(_guided())}
 
 
 def members_of(recipe: str, *, only: str = "") -> tuple[Member, ...]:

@@ -24,6 +24,8 @@ class ForgeSettings:
         fit: How a larger photograph comes to that size: "crop" cuts at native resolution, "shrink" resizes.
         crops: Crops of one larger photograph, at most.
         limit: Real images at most; 0 takes all.
+        align: What reconstructions are given of their originals before they are saved: "none", or "spectrum", so that
+            sharpness does not tell them apart.
         encode: How every image is saved, real or fake: "png", or a codec with its quality such as "jpeg-75".
         seed: Decides the crops, all weights and all samples.
 
@@ -32,11 +34,12 @@ class ForgeSettings:
         32
     """
 
-    recipe: Literal["quick", "full"] = "quick"
+    recipe: Literal["quick", "full", "guided"] = "quick"
     size: Literal[16, 32, 64, 128, 256] = 32
     fit: Literal["crop", "shrink"] = "crop"
     crops: int = bounded(1, low=1, high=1000)
     limit: int = bounded(0, low=0)
+    align: Literal["none", "spectrum"] = "none"
     encode: str = "png"
     seed: int = bounded(0, low=0, high=2**31 - 1)
 

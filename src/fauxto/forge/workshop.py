@@ -15,7 +15,7 @@ from fauxto.errors import TrainingError
 from fauxto.training.processes import computes_in_bf16, keep_large_blocks
 
 Network = TypeVar("Network", bound=nn.Module)
-AT_ONCE = 128  # images in one go where no gradient is needed
+AT_ONCE = 128 * 64**2  # pixels in one go where no gradient is needed
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +96,7 @@ class Workshop:
             n: How many in all.
         """
         parts: list[np.ndarray] = []
-        for size in batch_sizes(n):
+        for size in batch_sizes(n, size=self.size):
             parts.append(to_pixels(draw(size)))
             self.progress(sum(map(len, parts)), n)
         return Forged(np.concatenate(parts), np.full(n, -1, np.int64))
@@ -154,14 +154,15 @@ def to_pixels(images: Tensor) -> np.ndarray:
     return np.ascontiguousarray(levels.permute(0, 2, 3, 1).cpu().numpy())
 
 
-def batch_sizes(n: int) -> list[int]:
-    """Return how many of ``n`` images to make in one go, and in the next.
+def batch_sizes(n: int, *, size: int) -> list[int]:
+    """Return how many of ``n`` images of a size to make in one go, and in the next; at most 128.
 
     Example:
-        >>> batch_sizes(300)
-        [128, 128, 44]
+        >>> batch_sizes(300, size=32), batch_sizes(20, size=256)
+        ([128, 128, 44], [8, 8, 4])
     """
-    return [min(AT_ONCE, n - start) for start in range(0, n, AT_ONCE)]
+    at_once = max(1, min(128, AT_ONCE // size**2))
+    return [min(at_once, n - start) for start in range(0, n, at_once)]
 
 
 def found_device(name: str) -> torch.device:
