@@ -166,14 +166,60 @@ class Blueness:
         return np.array([self.sign * (image[..., 2].mean() - image[..., 0].mean()) for image in images])
 
 
+def asked_of_forge(files: Path, *, blue: int) -> SimpleNamespace:
+    """Write a forge of the photographs of ``files`` with fakes bluer by so much; return what the study is asked with."""
+    store, out = load_data(files / "images.tar"), files / f"forged{blue}"
+    lines = ["path,label,generator,group"]
+    out.mkdir()
+    for at in np.flatnonzero(~store.is_fake):
+        for label, more in (("real", 0), ("fake", blue)):
+            pixels = np.clip(store.image(int(at)) + np.array([0, 0, more]), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(out / f"{label}{at}.png")
+            lines.append(f"{label}{at}.png,{label},{'g' if label == 'fake' else ''},{store.path[at]}")
+    (out / "manifest.csv").write_text("\n".join(lines), encoding="utf-8")
+    return SimpleNamespace(hires=files / "images.tar", extractor=files / "tower.onnx", out=files / "cache", forge=out)
+
+
+def test_a_forge_of_large_photographs_teaches_heads_without_those_that_are_asked_about(
+    files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forge.frozen_features, "FEW", 5)
+    values = {}
+    for blue in (20, -20):
+        _, found = forge.on_large(Blueness(1), asked_of_forge(files, blue=blue))
+        values[blue] = [found[head]["value"] for head in (forge.RECONSTRUCTED, forge.TOWER, forge.EVERYTHING)]
+        assert (found[forge.RECONSTRUCTED]["bar"], found[forge.EVERYTHING]["bar"]) == (0.60, 0.75)
+    assert values[20][:2] == [1, 1]
+    assert values[-20][:2] == [0, 0], "what a forge teaches wrongly is wrong"
+    assert values[-20][2] < values[20][2]
+
+
+def test_photographs_that_are_asked_about_are_left_out_with_what_was_made_of_them(
+    files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forge.frozen_features, "FEW", 5)
+    arguments, left_out = asked_of_forge(files, blue=3), []
+    store = load_data(arguments.hires)
+    sources = study.sources_of(store, arguments.hires)
+
+    def plain_scores(features: np.ndarray, known: object, left: frozenset[object], asked: np.ndarray) -> np.ndarray:
+        left_out.append(left)
+        return np.zeros(len(asked))
+
+    monkeypatch.setattr(forge.frozen_features, "plain_scores", plain_scores)
+    features = forge.frozen_features.features_of(store, arguments.extractor, arguments.out)
+    forge.of_forge(features, sources, study.pairs_of(sources, n_left_out=1), arguments)
+    assert sorted(left_out, key=str) == sorted([frozenset([(name, False), (name, True)]) for name in "bdf"], key=str)
+
+
 def test_what_the_forge_taught_counts_as_a_sixth_kind_beside_heads_of_other_sources(
     files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(forge.frozen_features, "FEW", 5)
-    arguments = SimpleNamespace(hires=files / "images.tar", extractor=files / "tower.onnx", out=files / "cache")
+    arguments = asked_of_forge(files, blue=6)
     store = load_data(arguments.hires)
-    (rows, right), (_, wrong) = (forge.on_large(Blueness(sign), store, arguments) for sign in (1, -1))
-    assert len(rows) == 2 * 9
+    (rows, right), (_, wrong) = (forge.on_large(Blueness(sign), arguments) for sign in (1, -1))
+    assert len(rows) == 5 * 9
     assert (right[forge.TAUGHT]["value"], wrong[forge.TAUGHT]["value"]) == (1, 0)
     assert right[forge.TAUGHT]["bar"] == 0.60
     assert wrong[forge.ALL]["value"] < right[forge.ALL]["value"]
