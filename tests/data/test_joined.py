@@ -64,6 +64,30 @@ def test_a_picture_and_all_that_was_made_of_it_stay_on_one_side(main, forged):
         assert len(sides(data, data.store.group == picture) - {""}) == 1, picture
 
 
+def guest_of(tmp_path, name, numbers):
+    """Write a forge of some training photographs of the main data: a copy and a reconstruction of each."""
+    rows = [(f"real/{at}.png", "real", "", f"train/REAL/{at}.png", "") for at in numbers]
+    rows += [(f"kl/{at}.png", "fake", f"autoencoder/{name}", f"train/REAL/{at}.png", "") for at in numbers]
+    return load_data(folder_of(tmp_path / name, rows))
+
+
+def test_what_a_guest_of_training_pictures_holds_back_is_learned_nowhere(main, tmp_path):
+    config = replace(CONFIG, left_out=())
+    own = joined(main, {}, config).store
+    learned = [int(path.split("/")[-1][:-4]) for path in own.path[(own.split == "train") & ~own.is_fake].tolist()]
+    early, late = guest_of(tmp_path, "early", learned[:12]), guest_of(tmp_path, "late", learned[4:])
+    for guests in ({"early": early, "late": late}, {"late": late, "early": early}):
+        store = joined(main, guests, config).store
+        is_guest = np.char.startswith(store.path, "early/") | np.char.startswith(store.path, "late/")
+        held = set(store.group[is_guest & (store.split == "val")].tolist())
+        assert 3 <= len(held) <= 5, "some are held back, and by both the same where both have them"
+        assert not held & set(store.group[store.split == "train"].tolist())
+        assert set(store.split[~is_guest & np.isin(store.group, list(held))].tolist()) == {""}, "the main data's own too"
+        validation = store.path[~is_guest & (store.split == "val")]
+        assert validation.tolist() == own.path[own.split == "val"].tolist(), "whose validation stays"
+        assert (store.is_fake & is_guest & np.isin(store.group, list(held)) & (store.split != "")).sum() == 0
+
+
 def test_nothing_of_a_test_picture_is_trained_or_validated_with(main, forged):
     data = joined(main, {"forge": forged}, CONFIG)
     is_copy = np.char.startswith(data.store.path, "forge/") & np.isin(data.store.group, ["test/real/0.png", "test/real/1.png"])

@@ -91,7 +91,8 @@ def joined(main: Store, guests: Mapping[str, Store], config: TrainConfig) -> Joi
 
     The main data are divided as the configuration says. Of a guest's images, those of a family in ``left_out`` validate, and so
     do photographs whose group is held out; all others train. Where a guest's group is the path of one of the main data's images,
-    both show one picture, and stay on one side. What would stand on both sides is left out.
+    both show one picture, and stay on one side. What would stand on both sides is left out, also of the main data: a guest of
+    whose pictures none is held out by then holds some back itself, and these are not learned anywhere else.
 
     Args:
         main: The data set that keeps its own test part.
@@ -107,10 +108,10 @@ def joined(main: Store, guests: Mapping[str, Store], config: TrainConfig) -> Joi
     pictures = {group for guest in guests.values() for group in guest.group.tolist()} - {""}
     group = np.where(np.isin(main.path, list(pictures)), main.path, main.group)
     side = {name: part for name, part in zip(group.tolist(), own.tolist(), strict=True) if name}
+    parts_of = _parts_of_guests(guests, side, config)
+    own = np.where((own == "train") & np.isin(group, [name for name, part in side.items() if part == "val"]), "", own)
     stores = [replace(main, group=group, split=own)]
-    for name, guest in guests.items():
-        paths = np.char.add(f"{name}/", guest.path)
-        stores.append(replace(guest, path=paths, split=_parts_of_guest(guest, side, config)))
+    stores += [replace(guest, path=np.char.add(f"{name}/", guest.path), split=parts_of[name]) for name, guest in guests.items()]
     names = np.repeat(["", *guests], [len(store) for store in stores])
     store = _together(stores)
     parts = {"": _main_part(main, own, config)} | {
@@ -145,6 +146,21 @@ def _parts_of_main(store: Store, config: TrainConfig) -> np.ndarray:
     parts = np.full(len(store), "", dtype="<U5")
     for name, positions in (("train", split.train), ("val", split.validation), ("test", split.test)):
         parts[positions] = name
+    return parts
+
+
+def _parts_of_guests(guests: Mapping[str, Store], side: dict[str, str], config: TrainConfig) -> dict[str, np.ndarray]:
+    """Return the parts of each guest; add to ``side``, of pictures, those that a guest holds back."""
+    parts = {}
+    for name, guest in guests.items():
+        parts[name] = _parts_of_guest(guest, side, config)
+        held = guest.group[~guest.is_fake & (parts[name] == "val")]
+        side.update(dict.fromkeys((picture for picture in held.tolist() if picture), "val"))
+    for name, guest in guests.items():  # one before may have learned what one after holds back
+        is_held = (parts[name] == "train") & np.array(
+            [side.get(picture) == "val" for picture in guest.group.tolist()], dtype=bool
+        )
+        parts[name] = np.where(is_held, np.where(guest.is_fake, "", "val"), parts[name])
     return parts
 
 
