@@ -165,7 +165,7 @@ def tower_row(session: Any, names: list[str], image: np.ndarray) -> dict[str, np
     embedding, *blocks = session.run(names, {session.get_inputs()[0].name: image})
     row = {"embedding": embedding[0]}
     for at, tokens in enumerate(blocks):
-        row |= {f"cls {at}": tokens[0, 0], f"mean {at}": tokens[0, 1:].mean(axis=0)}
+        row |= {f"cls {at}": tokens[0, 0].copy(), f"mean {at}": tokens[0, 1:].mean(axis=0)}  # a view would keep all tokens
     return row
 
 

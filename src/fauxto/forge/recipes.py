@@ -92,8 +92,8 @@ _PATIENT_GANS: dict[str, Row] = {
 
 
 _LONG_WAYS: tuple[Row, ...] = (
-    *({"n_steps": 12, "method": "heun", "guidance": guidance} for guidance in (0.0, 1.0, 2.5)),
-    *({"n_steps": 50, "method": "ancestral", "guidance": guidance} for guidance in (0.5, 1.8, 3.0)),
+    *({"n_steps": 12, "method": "heun", "guidance": guidance} for guidance in (1.0, 2.5)),
+    *({"n_steps": 40, "method": "ancestral", "guidance": guidance} for guidance in (0.5, 1.8, 3.0, 4.5)),
 )
 
 
@@ -173,7 +173,7 @@ def _guided() -> Iterator[Member]:
     config: Row = {"width": 64, "patch": 2, "decay": 0.999, "n_steps": 16_000, "learning_rate": 4e-4}
     for how in _LONG_WAYS:
         name = f"flow/long-{how['method']}-w64-p2-g{round(10 * how['guidance']):02d}"
-        yield Member(name, "flow", "flow", config, how, 700)
+        yield Member(name, "flow", "flow", config, how, 500)
 
 
 RECIPES: dict[str, tuple[Member, ...]] = {"quick": tuple(_quick()), "full": tuple(_full()), "guided": tuple(_guided())}
