@@ -1,7 +1,7 @@
 """Write the tables of docs/generalisation.md from benchmarks/results/: ``python benchmarks/generalisation_page.py``.
 
 Reads trace_probe.csv, shapes_probe.csv, clip_probe.csv, forged_sets, generalisation, leave_source_out, leave_family_out,
-tile_model, frozen_features and frozen_forge (.json, .csv); measures nothing.
+tile_model, frozen_features, frozen_forge and frozen_reconstructions (.json, .csv); measures nothing.
 """
 
 from __future__ import annotations
@@ -159,7 +159,8 @@ def generators() -> str:
 
 def large() -> str:
     """Return how far large images of sources that were left out can be told."""
-    on_frozen = json_of("frozen_features")["mean_auc"] | json_of("frozen_forge")["mean_auc"]
+    studies = ("frozen_features", "frozen_forge", "frozen_reconstructions")
+    on_frozen = {name: number for study in studies for name, number in json_of(study)["mean_auc"].items()}
     lines = ["| | asked | AUC, mean over pairs of sources | to hope for | |", "|---|---|---|---|---|"]
     lines += [bar_line(name, number) for name, number in json_of("tile_model")["mean_auc"].items()]
     lines += [bar_line(f"frozen CLIP features, {name}", number) for name, number in on_frozen.items()]
