@@ -1,4 +1,4 @@
-"""Forge as much as a lent GPU has time for: members of the ``full`` recipe at once, each with as many steps as a deadline allows.
+"""Forge as much as a lent GPU has time for: members of a recipe at once, each with as many steps as a deadline allows.
 
 ``python benchmarks/forge_within.py forge reals.npz --only w96-s1 --seconds 230 --encode jpeg-75 --out forged`` measures the steps
 per second of each network while all of them run, and makes each within the time. It has no bar; what was made lies in
@@ -42,8 +42,9 @@ def main() -> None:
     if arguments.verb == "sum":
         record.write_result("forged_sets", {folder.name: summed(folder) for folder in arguments.folders})
         return
-    settings = ForgeSettings(recipe="full", encode=arguments.encode)
-    shared = [list(some) for _, some in itertools.groupby(chosen(arguments.only), key=lambda member: network_key(member, 0))]
+    settings = from_mapping(ForgeSettings, {"recipe": arguments.recipe, "encode": arguments.encode})
+    members = chosen(arguments.only, recipe=settings.recipe)
+    shared = [list(some) for _, some in itertools.groupby(members, key=lambda member: network_key(member, 0))]
     reals, deadline = open_reals(arguments.reals, settings), time.time() + arguments.seconds
     begin(arguments.out, reals, settings, resume=False)
     every = np.arange(len(reals.images))
@@ -68,6 +69,7 @@ def parsed() -> argparse.Namespace:
     verbs = parser.add_subparsers(dest="verb", required=True)
     forging, summing = verbs.add_parser("forge"), verbs.add_parser("sum")
     forging.add_argument("reals", type=Path, help="photographs, as 'fauxto forge' takes them")
+    forging.add_argument("--recipe", default="full")
     forging.add_argument("--only", default="", help="what is part of the members' names")
     forging.add_argument("--seconds", type=float, required=True)
     forging.add_argument("--encode", default="png")
@@ -77,11 +79,11 @@ def parsed() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def chosen(only: str) -> list[Member]:
-    """Return the members of the recipe that draw images from noise and whose names hold some text."""
-    members = [member for member in members_of("full") if only in member.name and member.family != "autoencoder"]
+def chosen(only: str, *, recipe: str = "full") -> list[Member]:
+    """Return the members of a recipe that draw images from noise and whose names hold some text."""
+    members = [member for member in members_of(recipe) if only in member.name and member.family != "autoencoder"]
     if not members:
-        raise SystemExit(f"no member of the full recipe that draws from noise has {only!r} in its name")
+        raise SystemExit(f"no member of the {recipe} recipe that draws from noise has {only!r} in its name")
     return members
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from fauxto.errors import ConfigError
-from fauxto.forge import gans
+from fauxto.forge import game
 from fauxto.forge.folder import begin, write_images, write_summary
 from fauxto.forge.making import network_key
 from fauxto.forge.reals import Reals
@@ -38,6 +38,7 @@ def reals() -> Reals:
 def test_chosen_by_any_part_of_the_name() -> None:
     everything = within.chosen("")
     assert {member.family for member in everything} == {"gan", "diffusion", "flow", "autoregressive"}
+    assert len({network_key(member, 0) for member in within.chosen("", recipe="patient")}) == 4
     some = within.chosen("w96-s1")
     assert 0 < len(some) < len(everything)
     assert all(member.name.endswith("w96-s1") for member in some)
@@ -59,7 +60,7 @@ def test_steps_hold_those_that_come_before() -> None:
 @pytest.mark.parametrize("n_steps", [-50, 0, 1, 17])
 def test_a_deadline_that_is_past_leaves_settings_that_are_possible(n_steps: int) -> None:
     config = within.with_steps(of("gan"), n_steps).config
-    from_mapping(gans.GanConfig, dict(config))
+    from_mapping(game.GanConfig, dict(config))
     assert config["warm_steps"] + config["n_steps"] == max(16, n_steps)
 
 

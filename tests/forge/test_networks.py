@@ -16,7 +16,8 @@ from fauxto.forge.autoencoders import Autoencoder, AutoencoderConfig, Codebook, 
 from fauxto.forge.autoregressive import AutoregressiveConfig, Codes, Pixels, in_waves
 from fauxto.forge.blocks import Residual, conv, up
 from fauxto.forge.diffusion import _stepped, signal_and_noise
-from fauxto.forge.gans import GanConfig, Modulated, critic_loss, generator_loss, gradient_penalty
+from fauxto.forge.game import GanConfig, critic_loss, generator_loss, gradient_penalty
+from fauxto.forge.gans import Modulated
 from fauxto.forge.logistics import FIRST_LOG_SCALE, draw_pixels, pixel_loss
 from fauxto.forge.unet import UNet
 from fauxto.forge.workshop import Workshop, seeded, to_pixels
@@ -226,6 +227,7 @@ def test_waves_draw_what_one_by_one_would() -> None:
 
 
 def test_codes_of_one_position_stand_side_by_side() -> None:
+    torch.manual_seed(0)
     config = AutoregressiveConfig(over="codes", width=8, n_blocks=1, n_codes=8)
     network = Codes(config, Autoencoder(AutoencoderConfig(latent="vq", width=8, n_codes=8)).eval())
     images = torch.rand(2, 3, 16, 16)

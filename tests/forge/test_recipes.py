@@ -76,6 +76,15 @@ def test_critics_of_full_see_images_changed_at_one_of_two_widths() -> None:
     assert len(changed) == 4
 
 
+def test_patient_ones_are_four_networks_drawn_from_in_many_ways() -> None:
+    members = RECIPES["patient"]
+    assert len({network_key(member, 0) for member in members}) == 4
+    guidance = [dict(member.sampling).get("guidance", 0.0) for member in members]
+    assert max(guidance) >= 4
+    assert min(guidance) == 0
+    assert {member.kind for member in members if member.family == "gan"} == {"growing"}
+
+
 def test_members_are_chosen_by_the_beginning_of_their_names() -> None:
     assert members_of("quick") == RECIPES["quick"]
     chosen = members_of("quick", only="autoencoder/vq-f4")

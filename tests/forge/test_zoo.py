@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -184,6 +185,18 @@ def test_impossible_members_and_machines(workshop: Workshop, photographs: np.nda
         broken.final_loss()
     with pytest.raises(TrainingError, match="--device cpu"):
         Workshop(photographs, device="nowhere")
+
+
+def test_what_cannot_be_as_it_was_meant_is_said(reals: Reals, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    guided = replace(MEMBERS_BY_NAME["diffusion/ddim-guided"], n_images=2)
+    asked = ForgeSettings(size=16, recipe="guided", align="spectrum")
+    classes = replace(reals, kind=tuple("ab" * (len(reals.group) // 2)))
+    for name, photographs, settings, n_said in (
+        ("both", reals, asked, 2), ("aligned", classes, asked, 1), ("neither", reals, ForgeSettings(size=16), 0),
+    ):  # fmt: skip
+        zoo.make_zoo(photographs, (guided,), tmp_path / name, settings, device="cpu")
+        said = capsys.readouterr().err
+        assert ("nothing to align" in said) + ("what these photographs show" in said) == n_said, name
 
 
 def test_one_encoder_for_all(reals: Reals, tmp_path: Path) -> None:

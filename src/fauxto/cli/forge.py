@@ -18,7 +18,9 @@ def forge(
         Path | None, typer.Argument(help="Photographs: a folder, archive, manifest.csv, or .npz with an array image.")
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="A new folder, or with --resume an interrupted forge's.")] = None,
-    recipe: Annotated[str, typer.Option(help="quick; full for a GPU or a night; guided for photographs with classes.")] = "quick",
+    recipe: Annotated[
+        str, typer.Option(help="quick; full for a GPU or a night; guided, or on a GPU patient, for photographs with classes.")
+    ] = "quick",
     only: Annotated[str, typer.Option(help="Make only members whose names begin so, such as autoencoder.")] = "",
     size: Annotated[int, typer.Option(help="Side of all images in pixels: 16, 32, 64, 128 or 256.")] = 32,
     fit: Annotated[str, typer.Option(help="Larger photographs: crop cuts at native resolution, shrink resizes.")] = "crop",
@@ -45,6 +47,7 @@ def forge(
       fauxto forge photos --out forged --resume
       fauxto forge photos --out forged-large --only autoencoder --size 256 --align spectrum --encode jpeg444-95
       fauxto forge cifar.npz --out forged-jpeg --encode jpeg-75 --recipe full --device cuda --jobs 12
+      fauxto forge with_classes.npz --out forged-patient --encode jpeg-75 --recipe patient --device cuda --jobs 4
       fauxto forge --list --recipe full
     """
     from fauxto.forge.recipes import members_of

@@ -1,10 +1,10 @@
-"""Adversarial generators: DCGAN, WGAN-GP, SN-GAN and a light StyleGAN, told apart by their settings alone."""
+"""Adversarial generators: DCGAN, WGAN-GP, SN-GAN, a light StyleGAN and one that grows, told apart by their settings alone."""
 
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,50 +14,10 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from fauxto.forge.augment import seen
 from fauxto.forge.blocks import Residual, begin_evenly, conv, normalised, up
+from fauxto.forge.game import GanConfig, critic_loss, generator_loss, gradient_penalty, noise_for
+from fauxto.forge.growing import grown
 from fauxto.forge.workshop import Descent, Forged, Workshop
-from fauxto.mapping import bounded
 from fauxto.training.optimizers import averaged_copy
-
-
-@dataclass(frozen=True)
-class GanConfig:
-    """A generator, its critic and how they learn.
-
-    Attributes:
-        block: "plain" (Radford et al. 2016), "residual" (Gulrajani et al. 2017) or "style" (Karras et al. 2020).
-        loss: "bce" (Goodfellow et al. 2014), "wasserstein", "hinge" (Miyato et al. 2018) or "softplus" with R1.
-        up: How the generator doubles the size.
-        kernel: Side of its convolutions.
-        norm: Its normalisation; the style block has its own.
-        critic_norm: The critic's: "none", "batch", or "spectral" (Miyato et al. 2018).
-        penalty: Weight of the gradient penalty that belongs to the loss: WGAN-GP's, or R1 (Mescheder et al. 2018).
-        n_critic: Steps of the critic for one of the generator.
-        warm_steps: Steps in which the generator first decodes images that an encoder has turned into noise (Larsen et al. 2016);
-            it then begins with the layout of images, which a short game alone does not reach.
-        width: Channels at half the full size.
-        n_noise: Length of the noise vector.
-        decay: Of the running mean of the generator's weights.
-        critic_haste: Learning rate of the critic over the generator's (Heusel et al. 2017).
-        augmented: Whether the critic sees all images moved, recoloured and cut out (``forge.augment``).
-    """
-
-    block: Literal["plain", "residual", "style"] = "plain"
-    loss: Literal["bce", "wasserstein", "hinge", "softplus"] = "bce"
-    up: Literal["transposed", "nearest", "bilinear", "shuffle"] = "transposed"
-    kernel: Literal[3, 4, 5] = 4
-    norm: Literal["none", "batch", "group"] = "batch"
-    critic_norm: Literal["none", "batch", "spectral"] = "none"
-    penalty: float = bounded(0.0, low=0, high=1000)
-    n_critic: int = bounded(1, low=1, high=100)
-    width: int = bounded(32, low=4, high=1024)
-    n_noise: int = bounded(64, low=1, high=4096)
-    decay: float = bounded(0.99, low=0, high=0.99999)
-    warm_steps: int = bounded(300, low=0)
-    n_steps: int = bounded(600, low=1)
-    batch_size: int = bounded(32, low=2)
-    learning_rate: float = bounded(1e-3, low=0, high=1, above_low=True)
-    critic_haste: float = bounded(1.0, low=0, high=100, above_low=True)
-    augmented: bool = False
 
 
 class Convolutional(nn.Module):
@@ -171,6 +131,8 @@ class Critic(nn.Module):
 
 def train(config: GanConfig, workshop: Workshop) -> nn.Module:
     """Return the running mean of a generator that has played against a critic."""
+    if config.block == "growing":
+        return grown(config, workshop)
     build = Styled if config.block == "style" else Convolutional
     generator, critic = workshop.placed(build(config, workshop.size)), workshop.placed(Critic(config, workshop.size))
     _warm_up(generator, config, workshop)
@@ -183,7 +145,7 @@ def train(config: GanConfig, workshop: Workshop) -> nn.Module:
     shown = seen if config.augmented else nn.Identity()
     for step, (images, _) in enumerate(workshop.batches(config.n_steps, batch_size=config.batch_size)):
         with torch.no_grad(), workshop.autocast():
-            made = shown(generator(_noise(config.n_noise, len(images), workshop)))
+            made = shown(generator(noise_for(config.n_noise, len(images), workshop)))
         images = shown(images)
         with workshop.autocast():
             loss = critic_loss(critic(images), critic(made), config.loss)
@@ -193,7 +155,7 @@ def train(config: GanConfig, workshop: Workshop) -> nn.Module:
         descents[1].step(loss)
         if step % config.n_critic == 0:
             with workshop.autocast():
-                verdict = critic(shown(generator(_noise(config.n_noise, len(images), workshop))))
+                verdict = critic(shown(generator(noise_for(config.n_noise, len(images), workshop))))
             descents[0].step(generator_loss(verdict, config.loss))
             mean.update_parameters(generator)
     mean.n_noise = config.n_noise  # type: ignore[assignment]
@@ -214,34 +176,7 @@ def _warm_up(generator: nn.Module, config: GanConfig, workshop: Workshop) -> Non
 @torch.inference_mode()
 def make(network: Any, sampling: dict[str, Any], n: int, workshop: Workshop) -> Forged:
     """Draw ``n`` images."""
-    return workshop.drawn(lambda size: network(_noise(network.n_noise, size, workshop)), n)
-
-
-def critic_loss(real: Tensor, fake: Tensor, loss: str) -> Tensor:
-    """Return what the critic minimises; its answers are higher for real images."""
-    if loss == "wasserstein":
-        return fake.mean() - real.mean()
-    if loss == "hinge":
-        return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
-    return F.softplus(-real).mean() + F.softplus(fake).mean()
-
-
-def generator_loss(fake: Tensor, loss: str) -> Tensor:
-    """Return what the generator minimises."""
-    return -fake.mean() if loss in ("wasserstein", "hinge") else F.softplus(-fake).mean()
-
-
-def gradient_penalty(critic: nn.Module, images: Tensor, made: Tensor, loss: str) -> Tensor:
-    """Return WGAN-GP's penalty between real and made images, or R1 at real ones."""
-    share = torch.rand(len(images), 1, 1, 1).to(images.device) if loss == "wasserstein" else 1.0
-    at = (share * images + (1 - share) * made.float()).detach().requires_grad_()
-    (slope,) = torch.autograd.grad(critic(at).sum(), at, create_graph=True)
-    squares = slope.square().sum(dim=(1, 2, 3))
-    return ((squares + 1e-12).sqrt() - 1).square().mean() if loss == "wasserstein" else squares.mean()
-
-
-def _noise(n_noise: int, n: int, workshop: Workshop) -> Tensor:
-    return torch.randn(n, n_noise).to(workshop.device)
+    return workshop.drawn(lambda size: network(noise_for(network.n_noise, size, workshop)), n)
 
 
 def _widths(config: GanConfig, size: int) -> list[int]:

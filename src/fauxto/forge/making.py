@@ -16,6 +16,7 @@ from fauxto.errors import TrainingError
 from fauxto.forge import autoencoders, autoregressive, diffusion, flow, gans
 from fauxto.forge.alignment import aligned
 from fauxto.forge.folder import about_member, home_of, write_images
+from fauxto.forge.game import GanConfig
 from fauxto.forge.recipes import Member
 from fauxto.forge.settings import ForgeSettings
 from fauxto.forge.workshop import Forged, Workshop, seeded
@@ -32,7 +33,7 @@ class Family(NamedTuple):
 
 FAMILIES: dict[str, Family] = {
     "autoencoder": Family(autoencoders.AutoencoderConfig, autoencoders.train, autoencoders.make),
-    "gan": Family(gans.GanConfig, gans.train, gans.make),
+    "gan": Family(GanConfig, gans.train, gans.make),
     "diffusion": Family(diffusion.UNetConfig, diffusion.train, diffusion.make),
     "flow": Family(diffusion.UNetConfig, flow.train, flow.make),
     "autoregressive": Family(autoregressive.AutoregressiveConfig, autoregressive.train, autoregressive.make),
@@ -96,7 +97,7 @@ def made(
     except torch.OutOfMemoryError as error:
         hint = "pass fewer --jobs, a smaller --size or --device cpu; --resume keeps what is whole"
         raise TrainingError(f"{workshop.device} has too little memory for {member.name}: {hint}") from error
-    if settings.align == "spectrum":
+    if settings.align == "spectrum" and (forged.source >= 0).any():
         forged = aligned(forged, workshop.reals.permute(0, 2, 3, 1).cpu().numpy())
     seconds = time.perf_counter() - started
     about = {

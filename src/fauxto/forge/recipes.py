@@ -69,6 +69,10 @@ _GANS: tuple[tuple[str, Row], ...] = (
     ("sngan-shuffle", {"block": "plain", "up": "shuffle", **_SNGAN}),
     ("stylegan", {"block": "style", "loss": "softplus", "up": "bilinear", "penalty": 0.02, "learning_rate": 5e-4}),
 )
+_GROWING: Row = {
+    "block": "growing", "loss": "wasserstein", "penalty": 10.0, "n_noise": 128, "decay": 0.999, "batch_size": 128,
+    "warm_steps": 0,
+}  # fmt: skip
 _DDPM: tuple[tuple[str, Row], ...] = (
     ("ddpm", {"n_steps": 100, "noise": 1.0}),
     ("ddim", {"n_steps": 25}),
@@ -94,6 +98,12 @@ _PATIENT_GANS: dict[str, Row] = {
 _LONG_WAYS: tuple[Row, ...] = (
     *({"n_steps": 12, "method": "heun", "guidance": guidance} for guidance in (1.0, 2.5)),
     *({"n_steps": 40, "method": "ancestral", "guidance": guidance} for guidance in (0.5, 1.8, 3.0, 4.5)),
+)
+
+
+_PATIENT_WAYS: tuple[tuple[str, Row], ...] = (
+    ("ddpm", {"n_steps": 200, "noise": 1.0}),
+    *((f"ddpm-g{round(10 * w):02d}", {"n_steps": 100, "noise": 1.0, "guidance": w}) for w in (0.5, 1.8, 3.0, 4.5)),
 )
 
 
@@ -176,7 +186,27 @@ def _guided() -> Iterator[Member]:
         yield Member(name, "flow", "flow", config, how, 500)
 
 
-RECIPES: dict[str, tuple[Member, ...]] = {"quick": tuple(_quick()), "full": tuple(_full()), "guided": tuple(_guided())}
+def _patient() -> Iterator[Member]:
+    """Yield four networks that learn at once for some ten minutes on a GPU; they want photographs with classes."""
+    long: Row = {"decay": 0.9995, "batch_size": 512, "learning_rate": 1e-3}
+    noise = long | {"predicts": "noise"}
+    for kind, sampling in _PATIENT_WAYS:
+        config = noise | {"width": 96, "n_steps": 2000}
+        yield Member(f"diffusion/patient-{kind}-w96-p1-s0", "diffusion", "noise", config, sampling, 1000)
+    kind, sampling = _PATIENT_WAYS[0]
+    config = noise | {"width": 64, "n_classes": 0, "n_steps": 2500}
+    yield Member(f"diffusion/patient-{kind}-w64-p1-s1", "diffusion", "noise", config, sampling, 1000, 1)
+    for how in _LONG_WAYS:
+        name = f"flow/patient-{how['method']}-g{round(10 * how['guidance']):02d}-w128-p2-s0"
+        yield Member(name, "flow", "flow", long | {"width": 128, "patch": 2, "n_steps": 3500}, how, 1000)
+    yield Member("gan/patient-growing-w96-s0", "gan", "growing", _GROWING | {"width": 96, "n_steps": 7500}, {}, 1000)
+
+
+RECIPES: dict[str, tuple[Member, ...]] = {
+    name: tuple(members()) for name, members in {"quick": _quick, "full": _full, "guided": _guided, "patient": _patient}.items()
+}
+
+WANT_CLASSES = ("guided", "patient")  # recipes that are about guidance towards what photographs show
 
 
 def members_of(recipe: str, *, only: str = "") -> tuple[Member, ...]:

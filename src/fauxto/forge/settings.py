@@ -34,7 +34,7 @@ class ForgeSettings:
         32
     """
 
-    recipe: Literal["quick", "full", "guided"] = "quick"
+    recipe: Literal["quick", "full", "guided", "patient"] = "quick"
     size: Literal[16, 32, 64, 128, 256] = 32
     fit: Literal["crop", "shrink"] = "crop"
     crops: int = bounded(1, low=1, high=1000)

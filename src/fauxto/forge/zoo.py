@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from fauxto.forge.folder import REAL, begin, is_finished, write_images, write_su
 from fauxto.forge.jobs import Place, at_once, one_by_one
 from fauxto.forge.progress import ForgeBar
 from fauxto.forge.reals import Reals, open_reals
-from fauxto.forge.recipes import Member, members_of
+from fauxto.forge.recipes import WANT_CLASSES, Member, members_of
 from fauxto.forge.settings import ForgeSettings
 from fauxto.forge.sheet import write_sheet
 from fauxto.forge.workshop import found_device
@@ -83,7 +84,7 @@ def make_zoo(
     bar = ForgeBar(len(members), shown=shown)
     found_device(device)
     begin(out, reals, settings, resume=resume)
-    for line in reals.said:
+    for line in (*reals.said, *_to_be_known(reals, members, settings)):
         bar.say(line)
     with bar.live():
         _write_reals(reals, out, settings)
@@ -97,6 +98,18 @@ def make_zoo(
             write_summary(out)
     write_sheet(out)
     return out
+
+
+def _to_be_known(reals: Reals, members: tuple[Member, ...], settings: ForgeSettings) -> Iterator[str]:
+    """Yield a sentence on each thing that was asked for and will not be as it may have been meant."""
+    if settings.align != "none" and not any(member.family == "autoencoder" for member in members):
+        yield "no member reconstructs its photographs, so that there is nothing to align"
+    is_guided = any(member.sampling.get("guidance") for member in members)
+    if settings.recipe in WANT_CLASSES and is_guided and not reals.kind:
+        yield (
+            "nothing says what these photographs show: guided members draw towards groups of like images; "
+            "an .npz with an array class would give them classes"
+        )
 
 
 def _make(missing: list[Member], place: Place, bar: ForgeBar, n_jobs: int) -> None:
