@@ -50,7 +50,7 @@ NOT_FOR = {
         _NO_PROOF,
     ),
     GENERAL: (
-        "CIFAKE's fakes that were saved at JPEG 40, blurred or noisy: 8 to 13 % of them pass for photographs.",
+        "CIFAKE's fakes that were saved at JPEG 40, blurred or noisy: 5 to 10 % of them pass for photographs.",
         "Small images of guided diffusion, and of any generator that makes few mistakes of shape, once they were saved as JPEG: "
         "they pass for photographs (docs/generalisation.md).",
         "Deciding about large images: what answers there is mostly a measure of sharpness. Photographs that are sharp, sharpened "

@@ -20,7 +20,7 @@ class GanConfig:
 
     Attributes:
         block: "plain" (Radford et al. 2016), "residual" (Gulrajani et al. 2017), "style" (Karras et al. 2020), or "growing"
-            (Karras et al. 2018; ``forge.growing``), which has its own norms, loss and up-sampling.
+            (Karras et al. 2018; ``forge.growing``), which heeds width, noise, penalty, steps, batch, rate and decay alone.
         loss: "bce" (Goodfellow et al. 2014), "wasserstein", "hinge" (Miyato et al. 2018) or "softplus" with R1.
         up: How the generator doubles the size.
         kernel: Side of its convolutions.
