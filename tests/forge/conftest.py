@@ -19,7 +19,7 @@ MEMBERS = (
     ),
     Member("gan/dcgan", "gan", "dcgan", SHORT | {"critic_norm": "batch", "warm_steps": 2}, {}, 6),
     Member("gan/style", "gan", "style", SHORT | {"warm_steps": 0, "block": "style", "loss": "softplus", "penalty": 1.0}, {}, 6),
-    Member("gan/growing", "gan", "growing", SHORT | {"block": "growing", "loss": "wasserstein", "penalty": 1.0}, {}, 6),
+    Member("gan/growing", "gan", "growing", SHORT | {"block": "growing", "penalty": 1.0}, {}, 6),
     Member("diffusion/ddpm", "diffusion", "ddpm", SHORT | {"n_classes": 2}, {"n_steps": 4, "noise": 1.0}, 6),
     Member("diffusion/ddim-guided", "diffusion", "ddpm", SHORT | {"n_classes": 2}, {"n_steps": 3, "guidance": 1.0}, 6),
     Member("flow/heun", "flow", "flow", SHORT | {"patch": 2}, {"n_steps": 2, "method": "heun"}, 6),

@@ -18,7 +18,7 @@ from fauxto.forge.growing import SMALLEST, Even, GrowingCritic, GrowingGenerator
 from fauxto.forge.workshop import Workshop
 from fauxto.mapping import from_mapping
 
-CONFIG = GanConfig(block="growing", loss="wasserstein", penalty=10.0, width=8, n_noise=6, n_steps=30, batch_size=8, decay=0.9)
+CONFIG = GanConfig(block="growing", penalty=10.0, width=8, n_noise=6, n_steps=30, batch_size=8, decay=0.9)
 
 
 @pytest.mark.parametrize(("n_steps", "n_sizes"), [(150, 4), (70, 3), (7, 3), (5, 1)])

@@ -12,9 +12,7 @@ from fauxto import perturb
 from fauxto.errors import ConfigError
 from fauxto.perturb import AGAIN_SHARE, KINDS, TRAINING, TRAINING_AGAIN, training_perturbed
 
-
-def noise(n: int = 3, height: int = 13, width: int = 18) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, (n, height, width, 3), np.uint8)
+from .test_perturb import noise
 
 
 @pytest.mark.parametrize("policy", [TRAINING, TRAINING_AGAIN])

@@ -69,10 +69,7 @@ _GANS: tuple[tuple[str, Row], ...] = (
     ("sngan-shuffle", {"block": "plain", "up": "shuffle", **_SNGAN}),
     ("stylegan", {"block": "style", "loss": "softplus", "up": "bilinear", "penalty": 0.02, "learning_rate": 5e-4}),
 )
-_GROWING: Row = {
-    "block": "growing", "loss": "wasserstein", "penalty": 10.0, "n_noise": 128, "decay": 0.999, "batch_size": 128,
-    "warm_steps": 0,
-}  # fmt: skip
+_GROWING: Row = {"block": "growing", "penalty": 10.0, "n_noise": 128, "decay": 0.999, "batch_size": 128, "warm_steps": 0}
 _DDPM: tuple[tuple[str, Row], ...] = (
     ("ddpm", {"n_steps": 100, "noise": 1.0}),
     ("ddim", {"n_steps": 25}),

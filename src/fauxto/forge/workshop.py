@@ -16,7 +16,7 @@ from fauxto.training.processes import computes_in_bf16, keep_large_blocks
 
 Network = TypeVar("Network", bound=nn.Module)
 AT_ONCE = 128 * 64**2  # pixels in one go where no gradient is needed
-MOST_AT_ONCE = {"cuda": 512}  # images in one go; a GPU would wait for its orders with as few as a processor's caches like
+MOST, MOST_ON_GPU = 128, 512  # images in one go; with as few as a processor's caches like, a GPU would wait for its orders
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +97,7 @@ class Workshop:
             n: How many in all.
         """
         parts: list[np.ndarray] = []
-        for size in batch_sizes(n, size=self.size, most=MOST_AT_ONCE.get(self.device.type, 128)):
+        for size in batch_sizes(n, size=self.size, most=MOST_ON_GPU if self.device.type == "cuda" else MOST):
             parts.append(to_pixels(draw(size)))
             self.progress(sum(map(len, parts)), n)
         return Forged(np.concatenate(parts), np.full(n, -1, np.int64))
@@ -155,12 +155,14 @@ def to_pixels(images: Tensor) -> np.ndarray:
     return np.ascontiguousarray(levels.permute(0, 2, 3, 1).cpu().numpy())
 
 
-def batch_sizes(n: int, *, size: int, most: int = 128) -> list[int]:
+def batch_sizes(n: int, *, size: int, most: int = MOST) -> list[int]:
     """Return how many of ``n`` images of a size to make in one go, and in the next; ``most`` at most.
 
     Example:
         >>> batch_sizes(300, size=32), batch_sizes(20, size=256)
         ([128, 128, 44], [8, 8, 4])
+        >>> batch_sizes(600, size=32, most=512), batch_sizes(20, size=256, most=512)
+        ([512, 88], [8, 8, 4])
     """
     at_once = max(1, min(most, AT_ONCE // size**2))
     return [min(at_once, n - start) for start in range(0, n, at_once)]
