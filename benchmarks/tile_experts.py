@@ -1,0 +1,180 @@
+"""What may answer for the tiles of large images, each learned without some sources, and how two of them become one answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import torch
+from frozen_features import Key, Sources
+from rich.console import Console
+from rich.progress import track
+
+from fauxto.audit.features import dct_energies
+from fauxto.bundled import find
+from fauxto.models.general import HIGH, MEDIAN
+from fauxto.models.large import LargeNet, statistics
+from fauxto.networks import load_network
+from fauxto.preprocess import PreprocessSpec, normalised
+from fauxto.tiles import TileRule
+
+SIDE, MOST, AT_ONCE = 128, 64, 64
+SPEC = PreprocessSpec(SIDE)
+ENERGIES, STATISTICS, TRACES, KNOWN = "block energies", "statistics of the residual", "finest traces", "CIFAKE's generator"
+
+Head = tuple[np.ndarray, np.ndarray]  # weights and where the score is 0
+Moments = dict[Key, tuple[np.ndarray, np.ndarray]]  # of a source: mean and covariance
+Pair = frozenset[Key]  # sources that are left out
+
+
+@dataclass(frozen=True, eq=False)
+class Tiles:
+    """What was seen of images' tiles.
+
+    Attributes:
+        image: Which image each is of: int, shape (n,), ascending.
+        seen: By name, shape (n, numbers); a network's logit is one number.
+        sources: Of the images.
+    """
+
+    image: np.ndarray
+    seen: dict[str, np.ndarray]
+    sources: Sources
+
+    def of(self, key: Key) -> np.ndarray:
+        """Return which tiles are of a source's images."""
+        return np.flatnonzero(np.isin(self.image, self.sources.images(key)))
+
+    def by_image(self, scores: np.ndarray) -> list[np.ndarray]:
+        """Return each image's tiles' scores."""
+        return np.split(scores, np.flatnonzero(np.diff(self.image)) + 1)
+
+
+Expert = Callable[[Pair, Tiles], np.ndarray]  # a score for each tile, learned without these sources
+
+
+def looked_at(images: Iterable[np.ndarray], sources: Sources) -> Tiles:
+    """Return what all experts see of images' tiles, each uint8 (h, w, 3)."""
+    rule, traces, known = TileRule(SIDE, MOST), LargeNet(traces_of()), known_net()
+    image, found = [], []
+    for at, each in enumerate(track(images, total=len(sources.name), description="tiles", console=Console(stderr=True))):
+        cut = rule.cut(each).reshape(-1, SIDE, SIDE, 3)
+        image.append(np.full(len(cut), at))
+        tensor = torch.from_numpy(normalised(cut, SPEC))
+        with torch.inference_mode():
+            logits = known(torch.nn.functional.avg_pool2d(tensor, 2))
+            found.append((dct_energies(cut), statistics(tensor).numpy(), traces.of_traces(tensor).numpy(), logits.numpy()))
+    columns = [np.concatenate(column) for column in zip(*found, strict=True)]
+    names = (ENERGIES, STATISTICS, TRACES, KNOWN)
+    seen = {name: column.reshape(len(column), -1) for name, column in zip(names, columns, strict=True)}
+    return Tiles(np.concatenate(image), seen, sources)
+
+
+@cache
+def traces_of() -> torch.nn.Module:
+    """Return the network for the finest traces that the bundled ``general`` holds."""
+    return load_network(find("general"))[0].traces.eval()  # type: ignore[union-attr, operator, no-any-return]
+
+
+def known_net() -> torch.nn.Module:
+    """Return the bundled network that knows CIFAKE's generator; what is on a codec's grid of 32x32 pixels is no matter here."""
+    network = load_network(find("cifake"))[0].eval()
+    return _Unrouted(network)
+
+
+class _Unrouted(torch.nn.Module):
+    def __init__(self, network: torch.nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return logits (n,), as for images that are not on the grid."""
+        off = torch.zeros(len(images), dtype=torch.bool)
+        return self.network._evidence(images, off).mean(dim=(1, 2))  # type: ignore[operator, no-any-return]
+
+
+def column(name: str) -> Expert:
+    """Return the expert whose score is a number that was seen; it learned elsewhere, whatever is left out here."""
+    return lambda _, tiles: tiles.seen[name][:, 0]
+
+
+def discriminant(name: str, taught: Tiles, *, ridge: float, left_out: Callable[[Pair], Pair] = lambda pair: pair) -> Expert:
+    """Return the linear discriminant on what was seen of the tiles that teach it.
+
+    Args:
+        name: What was seen.
+        taught: What teaches.
+        ridge: Added to the covariance's diagonal, times its mean variance.
+        left_out: Which of the tiles' sources a pair leaves out.
+    """
+    head = head_of(name, taught, ridge, left_out)
+
+    def scores(pair: Pair, tiles: Tiles) -> np.ndarray:
+        weights, zero = head(pair)
+        return (tiles.seen[name] - zero) @ weights  # type: ignore[no-any-return]
+
+    return scores
+
+
+def head_of(
+    name: str, taught: Tiles, ridge: float, left_out: Callable[[Pair], Pair] = lambda pair: pair
+) -> Callable[[Pair], Head]:
+    """Return what gives the head of each pair, computed once."""
+    keys = taught.sources.keys()
+    moments, scale = moments_of({key: taught.seen[name][taught.of(key)] for key in keys})
+
+    @cache
+    def head(pair: Pair) -> Head:
+        real, fake = (taught.sources.weights(left_out(pair), is_fake=is_fake) for is_fake in (False, True))
+        return fisher(moments, scale, real, fake, ridge=ridge)
+
+    return head
+
+
+def moments_of(values: dict[Key, np.ndarray]) -> tuple[Moments, np.ndarray]:
+    """Return each source's mean and covariance, and the spread of all: numbers count alike before the ridge."""
+    scale = np.concatenate(list(values.values())).std(axis=0) + 1e-3
+    return {key: (own.mean(axis=0) / scale, np.cov((own / scale).T, bias=True)) for key, own in values.items()}, scale
+
+
+def fisher(moments: Moments, scale: np.ndarray, real: dict[Key, float], fake: dict[Key, float], *, ridge: float) -> Head:
+    """Return Fisher's discriminant (1936) with a spread of 1 within sources; each source of a class has its share."""
+    means = [sum((share * moments[key][0] for key, share in one.items()), np.zeros(1)) for one in (real, fake)]
+    within = sum((share / 2 * moments[key][1] for one in (real, fake) for key, share in one.items()), np.zeros(1))
+    direction = np.linalg.solve(within + ridge * np.trace(within) / len(within) * np.eye(len(within)), means[1] - means[0])
+    return direction / scale / np.sqrt(direction @ within @ direction), scale * (means[0] + means[1]) / 2
+
+
+def either(*experts: Expert, photographs: Tiles) -> Expert:
+    """Return the odds of all experts added up, after each was put on one scale of false alarms.
+
+    Args:
+        experts: At least one.
+        photographs: Those of its measured sources that are not left out set the scales.
+    """
+
+    def scores(pair: Pair, tiles: Tiles) -> np.ndarray:
+        levelled = []
+        for expert in experts:
+            times, added = level_of(expert(pair, photographs), pair, photographs)
+            levelled.append(times * expert(pair, tiles) + added)
+        return np.logaddexp.reduce(levelled)  # type: ignore[no-any-return]
+
+    return scores
+
+
+def level_of(scores: np.ndarray, pair: Pair, tiles: Tiles) -> tuple[float, float]:
+    """Return what scores are multiplied by, and what is added, for photographs to have ``GeneralNet``'s median and 95 % quantile.
+
+    Sources of photographs weigh the same.
+    """
+    kept = [tiles.of(key) for key in tiles.sources.measured(is_fake=False) if key not in pair]
+    weights = np.concatenate([np.full(len(each), 1 / len(each) / len(kept)) for each in kept])
+    values = scores[np.concatenate(kept)]
+    order = np.argsort(values)
+    at = np.searchsorted(np.cumsum(weights[order]), (0.5, 0.95))
+    median, high = values[order][at]
+    times = (HIGH - MEDIAN) / max(float(high - median), 1e-3)
+    return float(times), float(MEDIAN - times * median)

@@ -1,0 +1,129 @@
+"""What large images are asked by, over tiles: how their residual hangs together at two sizes, or a generator's finest traces."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+
+from fauxto.errors import missing_extra
+from fauxto.models.general import TraceNet
+from fauxto.models.routing import frozen
+
+try:
+    import torch
+    from torch import nn
+except ImportError as error:
+    raise missing_extra("train", error.name or "torch") from error
+
+_LUMINANCE = (0.299, 0.587, 0.114)
+_NEIGHBOURS = ((0, 1), (1, 0), (1, 1), (0, 2), (2, 0))  # rows and columns between two pixels
+_PLACE = 4  # pixels a side of what the residual's energy is local to
+_FAINT = 0.1  # in squared levels of 255, as in ``audit.features``: added to energies before the logarithm
+STATISTICS = (
+    "red and green", "green and blue", "red and blue", *(f"{down} down {across} across" for down, across in _NEIGHBOURS),
+    "tails", "unevenness", "energy and brightness", "strong places", "strength",
+)  # fmt: skip
+REDUCED = (2, 4)  # how many times smaller the images are that the statistics are taken of
+
+
+class LargeNet(nn.Module):
+    """The odds that an image's residual hangs together as generators' do, and those of a generator's finest traces, added up.
+
+    The first is a linear answer to ``statistics``; the second a ``TraceNet`` that learned from small images, asked at half the
+    size. Both were put on one scale of false alarms. It is a weak sign (docs/generalisation.md).
+
+    Args:
+        traces: Stays as it is; None begins with random weights, which is of use only to read others into.
+
+    Example:
+        >>> LargeNet().eval()(torch.zeros(2, 3, 128, 128)).shape
+        torch.Size([2])
+    """
+
+    any_size = False  # a tile has the size that it has
+
+    def __init__(self, traces: TraceNet | None = None) -> None:
+        super().__init__()
+        self.traces = frozen(copy.deepcopy(traces) if traces is not None else TraceNet())
+        self.linear = nn.Linear(len(REDUCED) * len(STATISTICS), 1)
+        self.register_buffer("level", torch.tensor((1.0, 0.0)))  # of the traces: what they are multiplied by, and what is added
+
+    @staticmethod
+    def of(traces: TraceNet, weights: np.ndarray, bias: float, level: tuple[float, float]) -> LargeNet:
+        """Return the network with these numbers.
+
+        Args:
+            traces: As it was trained.
+            weights: Of ``statistics``, shape (26,).
+            bias: What is added to these.
+            level: What the traces' logit is multiplied by, and what is added then.
+        """
+        network = LargeNet(traces)
+        numbers = {"linear.weight": weights[None], "linear.bias": np.array([bias]), "level": np.array(level)}
+        tensors = {name: torch.from_numpy(np.asarray(value, np.float32)) for name, value in numbers.items()}
+        network.load_state_dict(network.state_dict() | tensors)
+        return network.eval()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return logits (n,) for images (n, 3, h, w) in [-1, 1], of at least 32 pixels a side."""
+        times, added = self.get_buffer("level")
+        of_statistics = self.linear(statistics(images)).squeeze(1)
+        found: torch.Tensor = torch.logaddexp(of_statistics, times * self.of_traces(images) + added)
+        return found
+
+    def of_traces(self, images: torch.Tensor) -> torch.Tensor:
+        """Return what the finest traces at half the size say: logits (n,), on their own scale."""
+        found: torch.Tensor = self.traces(nn.functional.avg_pool2d(images, 2))
+        return found
+
+    def evidence(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the logit as a map of one place, (n, 1, 1): a correlation is no mean of local evidence."""
+        return self.forward(images)[:, None, None]
+
+
+def statistics(images: torch.Tensor) -> torch.Tensor:
+    """Return how the residual hangs together: ``STATISTICS`` at half and at a quarter of the size, shape (n, 26).
+
+    They are the correlations of its colours and of its neighbours, how heavy its tails are, how unevenly its energy is spread
+    over the image, whether that follows brightness, whether a few places stand out, and how strong it is at all.
+
+    Args:
+        images: Float, shape (n, 3, h, w), in [-1, 1], of at least 32 pixels a side.
+    """
+    return torch.cat([_statistics(nn.functional.avg_pool2d(images, times)) for times in REDUCED], dim=1)
+
+
+def _statistics(images: torch.Tensor) -> torch.Tensor:
+    levels = 127.5 * images.float()
+    residual = _residual(levels)
+    weights = torch.tensor(_LUMINANCE, device=images.device).view(1, 3, 1, 1)
+    luma, brightness = (residual * weights).sum(1), (levels * weights).sum(1)[:, 1:-1, 1:-1]
+    red, green, blue = residual.unbind(1)
+    energy = luma.square().mean(dim=(1, 2))
+    found = [_correlation(one, other) for one, other in ((red, green), (green, blue), (red, blue))]
+    found += [_correlation(*_apart(luma, *neighbour)) for neighbour in _NEIGHBOURS]
+    found.append(torch.log(luma.pow(4).mean(dim=(1, 2)) / (energy.square() + _FAINT**2) + 1))
+    local, bright = (nn.functional.avg_pool2d(each, _PLACE) for each in (luma.square(), brightness))
+    local = torch.log(local + _FAINT)
+    beyond = local - local.mean(dim=(1, 2), keepdim=True)
+    found += [beyond.square().mean(dim=(1, 2)).sqrt(), _correlation(local, bright), beyond.pow(3).mean(dim=(1, 2))]
+    return torch.stack([*found, torch.log(energy + _FAINT)], dim=1)
+
+
+def _residual(levels: torch.Tensor) -> torch.Tensor:
+    """Return second differences both ways, as ``TraceNet``'s filter takes them, without the border: (n, 3, h - 2, w - 2)."""
+    down = levels[:, :, 1:-1] - (levels[:, :, :-2] + levels[:, :, 2:]) / 2
+    return down[:, :, :, 1:-1] - (down[:, :, :, :-2] + down[:, :, :, 2:]) / 2
+
+
+def _apart(values: torch.Tensor, down: int, across: int) -> tuple[torch.Tensor, torch.Tensor]:
+    height, width = values.shape[1:]
+    return values[:, down:, across:], values[:, : height - down, : width - across]
+
+
+def _correlation(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """Return each pair's correlation, shape (n,); 0 where one of them is flat."""
+    one, other = (each - each.mean(dim=(1, 2), keepdim=True) for each in (one, other))
+    spreads = one.square().mean(dim=(1, 2)) * other.square().mean(dim=(1, 2))
+    return (one * other).mean(dim=(1, 2)) / (spreads.sqrt() + _FAINT**2)
