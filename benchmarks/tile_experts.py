@@ -12,16 +12,16 @@ from frozen_features import Key, Sources
 from rich.console import Console
 from rich.progress import track
 
-from fauxto.audit.features import dct_energies
 from fauxto.bundled import find
 from fauxto.models.general import HIGH, MEDIAN
-from fauxto.models.large import LargeNet, statistics
+from fauxto.models.large import LargeNet, energies, statistics
 from fauxto.networks import load_network
 from fauxto.preprocess import PreprocessSpec, normalised
 from fauxto.tiles import TileRule
 
-SIDE, MOST, AT_ONCE = 128, 64, 64
+SIDE, MOST = 128, 64
 SPEC = PreprocessSpec(SIDE)
+SELDOM = (2 * MEDIAN, MEDIAN)  # see ``either``
 ENERGIES, STATISTICS, TRACES, KNOWN = "block energies", "statistics of the residual", "finest traces", "CIFAKE's generator"
 
 Head = tuple[np.ndarray, np.ndarray]  # weights and where the score is 0
@@ -55,44 +55,43 @@ class Tiles:
 Expert = Callable[[Pair, Tiles], np.ndarray]  # a score for each tile, learned without these sources
 
 
-def looked_at(images: Iterable[np.ndarray], sources: Sources) -> Tiles:
-    """Return what all experts see of images' tiles, each uint8 (h, w, 3)."""
-    rule, traces, known = TileRule(SIDE, MOST), LargeNet(traces_of()), known_net()
+def looked_at(images: Iterable[np.ndarray], sources: Sources, *, by_networks: bool = True) -> Tiles:
+    """Return what experts see of images' tiles.
+
+    Args:
+        images: uint8, shape (h, w, 3) each.
+        sources: Of these.
+        by_networks: Whether the networks are asked too, which takes most of the time.
+    """
+    rule, asked = TileRule(SIDE, MOST), networks() if by_networks else {}
+    views: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {ENERGIES: energies, STATISTICS: statistics, **asked}
     image, found = [], []
     for at, each in enumerate(track(images, total=len(sources.name), description="tiles", console=Console(stderr=True))):
         cut = rule.cut(each).reshape(-1, SIDE, SIDE, 3)
         image.append(np.full(len(cut), at))
         tensor = torch.from_numpy(normalised(cut, SPEC))
         with torch.inference_mode():
-            logits = known(torch.nn.functional.avg_pool2d(tensor, 2))
-            found.append((dct_energies(cut), statistics(tensor).numpy(), traces.of_traces(tensor).numpy(), logits.numpy()))
-    columns = [np.concatenate(column) for column in zip(*found, strict=True)]
-    names = (ENERGIES, STATISTICS, TRACES, KNOWN)
-    seen = {name: column.reshape(len(column), -1) for name, column in zip(names, columns, strict=True)}
+            found.append({name: view(tensor).numpy().reshape(len(cut), -1) for name, view in views.items()})
+    seen = {name: np.concatenate([one[name] for one in found]).astype(np.float64) for name in views}
     return Tiles(np.concatenate(image), seen, sources)
+
+
+def networks() -> dict[str, Callable[[torch.Tensor], torch.Tensor]]:
+    """Return the bundled networks that are asked at half the size: the finest traces, and what knows CIFAKE's generator."""
+    traces, known = LargeNet(traces_of()), load_network(find("cifake"))[0].eval()
+
+    def of_known(tiles: torch.Tensor) -> torch.Tensor:
+        off_grid = torch.zeros(len(tiles), dtype=torch.bool)  # its grid is that of small images
+        halves = torch.nn.functional.avg_pool2d(tiles, 2)
+        return known._evidence(halves, off_grid).mean(dim=(1, 2))  # type: ignore[operator, no-any-return]
+
+    return {TRACES: traces.of_traces, KNOWN: of_known}
 
 
 @cache
 def traces_of() -> torch.nn.Module:
     """Return the network for the finest traces that the bundled ``general`` holds."""
     return load_network(find("general"))[0].traces.eval()  # type: ignore[union-attr, operator, no-any-return]
-
-
-def known_net() -> torch.nn.Module:
-    """Return the bundled network that knows CIFAKE's generator; what is on a codec's grid of 32x32 pixels is no matter here."""
-    network = load_network(find("cifake"))[0].eval()
-    return _Unrouted(network)
-
-
-class _Unrouted(torch.nn.Module):
-    def __init__(self, network: torch.nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Return logits (n,), as for images that are not on the grid."""
-        off = torch.zeros(len(images), dtype=torch.bool)
-        return self.network._evidence(images, off).mean(dim=(1, 2))  # type: ignore[operator, no-any-return]
 
 
 def column(name: str) -> Expert:
@@ -147,26 +146,47 @@ def fisher(moments: Moments, scale: np.ndarray, real: dict[Key, float], fake: di
     return direction / scale / np.sqrt(direction @ within @ direction), scale * (means[0] + means[1]) / 2
 
 
-def either(*experts: Expert, photographs: Tiles) -> Expert:
-    """Return the odds of all experts added up, after each was put on one scale of false alarms.
-
-    Args:
-        experts: At least one.
-        photographs: Those of its measured sources that are not left out set the scales.
-    """
+def together(*experts: Expert, photographs: Tiles) -> Expert:
+    """Return the mean of experts on one scale, which those of the photographs' sources set that are not left out."""
 
     def scores(pair: Pair, tiles: Tiles) -> np.ndarray:
-        levelled = []
-        for expert in experts:
-            times, added = level_of(expert(pair, photographs), pair, photographs)
-            levelled.append(times * expert(pair, tiles) + added)
-        return np.logaddexp.reduce(levelled)  # type: ignore[no-any-return]
+        found: np.ndarray = np.mean([levelled(each, pair, tiles, photographs) for each in experts], axis=0)
+        return found
 
     return scores
 
 
-def level_of(scores: np.ndarray, pair: Pair, tiles: Tiles) -> tuple[float, float]:
-    """Return what scores are multiplied by, and what is added, for photographs to have ``GeneralNet``'s median and 95 % quantile.
+def either(often: Expert, seldom: Expert, *, photographs: Tiles) -> Expert:
+    """Return the odds of two experts, added up; the second is heard where it is far from what it says of photographs.
+
+    Its 95 % quantile among photographs lies at the first one's median, twice as far from its own median as the first one's:
+    else it would hide by how much an image is a photograph to the first.
+
+    Args:
+        often: Expert.
+        seldom: Likewise.
+        photographs: As for ``together``.
+    """
+
+    def scores(pair: Pair, tiles: Tiles) -> np.ndarray:
+        found: np.ndarray = np.logaddexp(
+            levelled(often, pair, tiles, photographs), levelled(seldom, pair, tiles, photographs, like=SELDOM)
+        )
+        return found
+
+    return scores
+
+
+def levelled(
+    expert: Expert, pair: Pair, tiles: Tiles, photographs: Tiles, *, like: tuple[float, float] = (MEDIAN, HIGH)
+) -> np.ndarray:
+    """Return an expert's scores on the scale on which photographs have this median and this 95 % quantile."""
+    times, added = level_of(expert(pair, photographs), pair, photographs, like=like)
+    return times * expert(pair, tiles) + added
+
+
+def level_of(scores: np.ndarray, pair: Pair, tiles: Tiles, *, like: tuple[float, float] = (MEDIAN, HIGH)) -> tuple[float, float]:
+    """Return what scores are multiplied by, and what is added, for photographs to have this median and this 95 % quantile.
 
     Sources of photographs weigh the same.
     """
@@ -174,7 +194,6 @@ def level_of(scores: np.ndarray, pair: Pair, tiles: Tiles) -> tuple[float, float
     weights = np.concatenate([np.full(len(each), 1 / len(each) / len(kept)) for each in kept])
     values = scores[np.concatenate(kept)]
     order = np.argsort(values)
-    at = np.searchsorted(np.cumsum(weights[order]), (0.5, 0.95))
-    median, high = values[order][at]
-    times = (HIGH - MEDIAN) / max(float(high - median), 1e-3)
-    return float(times), float(MEDIAN - times * median)
+    median, high = values[order][np.searchsorted(np.cumsum(weights[order]), (0.5, 0.95))]
+    times = (like[1] - like[0]) / max(float(high - median), 1e-3)
+    return float(times), float(like[0] - times * median)

@@ -15,6 +15,7 @@ from PIL import Image
 
 from fauxto.checkpoint import MODEL, TILES_MODEL
 from fauxto.models.general import HIGH, MEDIAN
+from fauxto.perturb import perturbed
 from fauxto.tiles import TileRule
 
 from .conftest import module
@@ -72,19 +73,37 @@ def test_sources_of_photographs_set_the_scale_alike_and_those_left_out_do_not() 
     assert (times * 10.5 + added, times * 10.95 + added) == pytest.approx((MEDIAN, HIGH), abs=0.1)
 
 
-def test_either_expert_is_enough() -> None:
+def test_either_expert_is_enough_and_the_second_hides_no_photograph() -> None:
     rng = np.random.default_rng(0)
-    values = {
-        PHOTOS: rng.normal(size=(200, 2)),
-        FAKE: rng.normal((9, 0), size=(60, 2)),
-        OTHER: rng.normal((0, 9), size=(60, 2)),
-    }
+    values = {PHOTOS: rng.normal(size=(400, 2)), FAKE: rng.normal((9, 0), size=(60, 2)), OTHER: rng.normal((0, 9), size=(60, 2))}
     tiles = tiles_of(values)
-    one, other = (lambda _, asked, at=at: asked.seen["seen"][:, at] for at in (0, 1))
-    scores = experts.either(one, other, photographs=tiles)(frozenset(), tiles)
+    often, seldom = (lambda _, asked, at=at: asked.seen["seen"][:, at] for at in (0, 1))
+    scores = experts.either(often, seldom, photographs=tiles)(frozenset(), tiles)
     photographs, fakes = scores[tiles.of(PHOTOS)], scores[np.concatenate([tiles.of(FAKE), tiles.of(OTHER)])]
     assert fakes.min() > photographs.max()
-    assert [len(each) for each in tiles.by_image(scores)] == [2] * 160
+    assert np.corrcoef(photographs, values[PHOTOS][:, 0])[0, 1] > 0.9
+    assert [len(each) for each in tiles.by_image(scores)] == [2] * 260
+
+
+def test_together_is_the_mean_on_one_scale() -> None:
+    rng = np.random.default_rng(0)
+    tiles = tiles_of({PHOTOS: rng.normal(size=(400, 1)), FAKE: rng.normal(2, size=(60, 1))})
+    one, large = (lambda _, asked, times=times: times * asked.seen["seen"][:, 0] for times in (1, 100))
+    both = experts.together(one, large, photographs=tiles)(frozenset(), tiles)
+    np.testing.assert_allclose(both, experts.levelled(one, frozenset(), tiles, tiles))
+    assert np.median(both[tiles.of(PHOTOS)]) == pytest.approx(MEDIAN, abs=0.05)
+
+
+def test_changes_are_those_that_their_names_say() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (300, 200, 3), dtype=np.uint8)
+    for name, shape in (("jpeg-75", (300, 200, 3)), ("three quarters", (225, 150, 3)), ("half", (150, 128, 3))):
+        assert study.change(name)(pixels).shape == shape
+    np.testing.assert_array_equal(study.change("jpeg-75")(pixels), perturbed(pixels[None], "jpeg-75")[0])
+
+
+def test_worst_shares_are_of_groups_of_one_class() -> None:
+    groups = [("a", False), ("b", False), ("a", False), ("c", True)]
+    assert study.worst_of(groups, np.array([0.1, 0.15, 0.3, 0.02])) == "20 % of the photographs and 2 % of the fakes"
 
 
 def image(rng: np.random.Generator, strength: float) -> bytes:
@@ -115,7 +134,9 @@ def test_a_study_from_end_to_end_makes_a_section_for_a_card(tmp_path: Path, monk
     monkeypatch.setattr(sys, "argv", ["tile_model.py", "--data", str(tmp_path / "d.tar"), "--out", str(tmp_path / "out")])
     study.main()
     written = json.loads((tmp_path / "tile_model.json").read_text())
-    assert written["mean_auc"]["with the other sources"]["value"] > 0.99, "one is stronger than the other everywhere"
+    assert written["mean_auc"][f"with the other sources: {study.SHIPPED}"]["value"] > 0.99, (
+        "one is stronger than the other everywhere"
+    )
     assert "\njpeg-75: photographs," in (tmp_path / "tile_model.csv").read_text(encoding="utf-8")
     section = ship.with_tiles({"name": "general"}, tmp_path / "out", tmp_path)["tiles"]
     assert section == written["card"]

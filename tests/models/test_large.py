@@ -1,4 +1,4 @@
-"""LargeNet: statistics of the residual as numpy has them, two answers of which either is enough, and an export for tiles."""
+"""LargeNet: energies and statistics as numpy has them, two answers of which either is enough, and an export for tiles."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ import torch
 from scipy.signal import convolve2d
 from scipy.special import logsumexp
 
+from fauxto.audit.features import dct_energies
 from fauxto.export import export_onnx
 from fauxto.models.general import TraceNet
-from fauxto.models.large import STATISTICS, LargeNet, statistics
+from fauxto.models.large import N_NUMBERS, STATISTICS, LargeNet, energies, numbers, statistics
 from fauxto.preprocess import PreprocessSpec, normalised
 
 SPEC = PreprocessSpec(128)
+WEIGHTS = np.random.default_rng(1).normal(size=N_NUMBERS) / 8
 KERNEL = np.array([[-0.25, 0.5, -0.25], [0.5, -1.0, 0.5], [-0.25, 0.5, -0.25]])
 LUMINANCE = np.array([0.299, 0.587, 0.114])
 
@@ -36,7 +38,7 @@ def tensor(pixels: np.ndarray) -> torch.Tensor:
 
 def network() -> LargeNet:
     torch.manual_seed(0)
-    return LargeNet.of(TraceNet().eval(), np.random.default_rng(1).normal(size=26) / 8, 0.3, (2.0, -0.5))
+    return LargeNet.of(TraceNet().eval(), WEIGHTS, 0.3, (2.0, -0.5))
 
 
 def by_definition(pixels: np.ndarray, times: int) -> dict[str, float]:
@@ -69,6 +71,10 @@ def test_the_statistics_are_numpy_s(at: int, times: int) -> None:
         assert found[name] == pytest.approx(expected, abs=2e-3), name
 
 
+def test_the_energies_are_numpy_s() -> None:
+    np.testing.assert_allclose(energies(tensor(images())).numpy(), dct_energies(images()), atol=1e-4)
+
+
 def test_a_flat_image_has_no_correlations_and_a_finite_answer() -> None:
     flat = torch.full((1, 3, 128, 128), 0.25)
     np.testing.assert_allclose(statistics(flat).view(2, 13)[:, :12], 0, atol=1e-5)
@@ -78,14 +84,9 @@ def test_a_flat_image_has_no_correlations_and_a_finite_answer() -> None:
 def test_the_odds_of_statistics_and_of_traces_add_up() -> None:
     one, pixels = network(), tensor(images())
     with torch.no_grad():
-        said, traces, numbers = (
-            one(pixels).numpy(),
-            one.traces(torch.nn.functional.avg_pool2d(pixels, 2)).numpy(),
-            statistics(pixels),
-        )
-        evidence = one.evidence(pixels)
-    weights = np.random.default_rng(1).normal(size=26) / 8
-    np.testing.assert_allclose(said, logsumexp([numbers.numpy() @ weights + 0.3, 2 * traces - 0.5], axis=0), atol=1e-4)
+        said, seen, evidence = one(pixels).numpy(), numbers(pixels), one.evidence(pixels)
+        traces = one.traces(torch.nn.functional.avg_pool2d(pixels, 2)).numpy()
+    np.testing.assert_allclose(said, logsumexp([seen.numpy() @ WEIGHTS + 0.3, 2 * traces - 0.5], axis=0), atol=1e-4)
     assert evidence.shape == (3, 1, 1)
     np.testing.assert_array_equal(evidence[:, 0, 0].numpy(), said)
 

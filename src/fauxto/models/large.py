@@ -1,4 +1,4 @@
-"""What large images are asked by, over tiles: how their residual hangs together at two sizes, or a generator's finest traces."""
+"""What large images are asked by, over tiles: their frequencies and how their residual hangs together, or the finest traces."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from fauxto.errors import missing_extra
 from fauxto.models.general import TraceNet
-from fauxto.models.routing import frozen
+from fauxto.models.routing import block_dct, frozen
 
 try:
     import torch
@@ -25,13 +25,15 @@ STATISTICS = (
     "tails", "unevenness", "energy and brightness", "strong places", "strength",
 )  # fmt: skip
 REDUCED = (2, 4)  # how many times smaller the images are that the statistics are taken of
+N_FREQUENCIES = 64
+N_NUMBERS = N_FREQUENCIES + len(REDUCED) * len(STATISTICS)
 
 
 class LargeNet(nn.Module):
-    """The odds that an image's residual hangs together as generators' do, and those of a generator's finest traces, added up.
+    """The odds that an image's numbers are a generator's, and those of a generator's finest traces, added up.
 
-    The first is a linear answer to ``statistics``; the second a ``TraceNet`` that learned from small images, asked at half the
-    size. Both were put on one scale of false alarms. It is a weak sign (docs/generalisation.md).
+    The first is a linear answer to ``numbers``, the second a ``TraceNet`` that learned from small images, asked at half the size.
+    It is a weak sign (docs/generalisation.md).
 
     Args:
         traces: Stays as it is; None begins with random weights, which is of use only to read others into.
@@ -46,7 +48,7 @@ class LargeNet(nn.Module):
     def __init__(self, traces: TraceNet | None = None) -> None:
         super().__init__()
         self.traces = frozen(copy.deepcopy(traces) if traces is not None else TraceNet())
-        self.linear = nn.Linear(len(REDUCED) * len(STATISTICS), 1)
+        self.linear = nn.Linear(N_NUMBERS, 1)
         self.register_buffer("level", torch.tensor((1.0, 0.0)))  # of the traces: what they are multiplied by, and what is added
 
     @staticmethod
@@ -55,7 +57,7 @@ class LargeNet(nn.Module):
 
         Args:
             traces: As it was trained.
-            weights: Of ``statistics``, shape (26,).
+            weights: Of ``numbers``, shape (90,).
             bias: What is added to these.
             level: What the traces' logit is multiplied by, and what is added then.
         """
@@ -68,8 +70,8 @@ class LargeNet(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return logits (n,) for images (n, 3, h, w) in [-1, 1], of at least 32 pixels a side."""
         times, added = self.get_buffer("level")
-        of_statistics = self.linear(statistics(images)).squeeze(1)
-        found: torch.Tensor = torch.logaddexp(of_statistics, times * self.of_traces(images) + added)
+        of_numbers = self.linear(numbers(images)).squeeze(1)
+        found: torch.Tensor = torch.logaddexp(of_numbers, times * self.of_traces(images) + added)
         return found
 
     def of_traces(self, images: torch.Tensor) -> torch.Tensor:
@@ -78,8 +80,22 @@ class LargeNet(nn.Module):
         return found
 
     def evidence(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the logit as a map of one place, (n, 1, 1): a correlation is no mean of local evidence."""
+        """Return the logit as a map of one place, (n, 1, 1): a logarithm of means is no mean of local evidence."""
         return self.forward(images)[:, None, None]
+
+
+def numbers(images: torch.Tensor) -> torch.Tensor:
+    """Return what is weighed: shape (n, 90), ``energies`` and then ``statistics``.
+
+    Args:
+        images: Float, shape (n, 3, h, w), in [-1, 1], of at least 32 pixels a side.
+    """
+    return torch.cat([energies(images), statistics(images)], dim=1)
+
+
+def energies(images: torch.Tensor) -> torch.Tensor:
+    """Return the logarithms of the mean energies of the luma's 8x8 block frequencies, as ``audit.features`` has them: (n, 64)."""
+    return torch.log(block_dct(images.float()).square().mean(dim=1).flatten(1) + _FAINT)
 
 
 def statistics(images: torch.Tensor) -> torch.Tensor:
