@@ -1,9 +1,10 @@
 """Put a finished run's detector into the package: ``python benchmarks/ship.py --run best-0 --name cifake``.
 
-``--tiles FOLDER`` adds what benchmarks/tile_model.py made for large images. Of several --run it takes the one with the lowest
-validation loss. The card gains what the detector is for and not for, the generator of CIFAKE's fakes, which its folders don't
-name, and what results/best.json (of general: generalisation.json) measured of this very model, with the command that did.
-``--data`` and ``--guest NAME=PATH`` give an older card of a training with guests what newer ones say of each.
+``--tiles FOLDER`` adds what benchmarks/tile_model.py made for large images; without --run, to what is bundled. Of several --run
+it takes the one with the lowest validation loss. The card gains what the detector is for and not for, the generator of
+CIFAKE's fakes, which its folders don't name, and what results/best.json (of general: generalisation.json) measured of this very
+model, with the command that did. ``--data`` and ``--guest NAME=PATH`` give an older card of a training with guests what newer
+ones say of each.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any
 import record
 
 from fauxto.bundled import ASSETS
-from fauxto.checkpoint import LINES, MODEL, TILES_MODEL, WEIGHTS, write_card
+from fauxto.checkpoint import LINES, MODEL, TILES_MODEL, WEIGHTS, read_card, write_card
 from fauxto.config import TrainConfig, from_mapping
 from fauxto.data.joined import joined
 from fauxto.data.store import Store, load_data
@@ -53,8 +54,9 @@ NOT_FOR = {
         "CIFAKE's fakes that were saved at JPEG 40, blurred or noisy: 5 to 10 % of them pass for photographs.",
         "Small images of guided diffusion, and of any generator that makes few mistakes of shape, once they were saved as JPEG: "
         "they pass for photographs (docs/generalisation.md).",
-        "Deciding about large images: what answers there is mostly a measure of sharpness. Photographs that are sharp, sharpened "
-        "or shrunk look fake to it, and generated images that are soft, such as StyleGAN2's faces, look real (docs/check.md).",
+        "Deciding about large images: what answers there is a weak sign and sees nothing of what a picture shows. Photographs "
+        "that are sharp, sharpened or shrunk look more like fakes to it; fakes that were saved as JPEG of quality 75, "
+        "StyleGAN2's faces above all, look more like photographs (docs/check.md).",
         "Images whose shorter side is under a tile's, and whose longer side is over 64 pixels: their verdict is unsure.",
         _NO_PROOF,
     ),
@@ -63,15 +65,24 @@ NOT_FOR = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--run", type=Path, action="append", required=True)
+    parser.add_argument(
+        "--run", type=Path, action="append", help="without one, what is bundled stays, with other words and tiles"
+    )
     parser.add_argument("--name", required=True, choices=INTENDED)
     parser.add_argument("--tiles", type=Path, help="folder of benchmarks/tile_model.py: what answers large images")
     parser.add_argument("--data", type=Path, help="main data of a training with guests")
     parser.add_argument("--guest", action="append", default=[], metavar="NAME=PATH", help="a guest, in the order of the training")
     arguments = parser.parse_args()
+    folder = ASSETS / arguments.name
+    card = from_run(arguments, folder) if arguments.run else read_card(folder) | words(arguments.name)
+    write_card(folder, with_tiles(card, arguments.tiles, folder) if arguments.tiles else card)
+    print(f"{folder.name}: {(folder / MODEL).stat().st_size / 1e6:.2f} MB")
+
+
+def from_run(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Copy the best run's networks into a detector's folder, and return its card."""
     run = min(arguments.run, key=best_validation_loss)
     detector = Detector.load(run)
-    folder = ASSETS / arguments.name
     folder.mkdir(parents=True, exist_ok=True)
     for name in (MODEL, WEIGHTS):
         shutil.copyfile(detector.folder / name, folder / name)
@@ -79,8 +90,12 @@ def main() -> None:
     if arguments.guest:
         guests = {name: load_data(path) for name, _, path in (text.partition("=") for text in arguments.guest)}
         card["trained_on"] = with_parts(card["trained_on"], load_data(arguments.data), guests)
-    write_card(folder, with_tiles(card, arguments.tiles, folder) if arguments.tiles else card)
-    print(f"{folder.name}: {run.name}, {(folder / MODEL).stat().st_size / 1e6:.2f} MB")
+    return card
+
+
+def words(name: str) -> dict[str, Any]:
+    """Return what a card says of use and misuse."""
+    return {"intended_use": list(INTENDED[name]), "not_for": list(NOT_FOR[name])}
 
 
 def best_validation_loss(run: Path) -> float:
@@ -91,10 +106,9 @@ def best_validation_loss(run: Path) -> float:
 
 def shipped_card(card: dict[str, Any], run: str, *, name: str) -> dict[str, Any]:
     """Return a run's card with what a stranger must know of it."""
-    about = {"intended_use": list(INTENDED[name]), "not_for": list(NOT_FOR[name])}
     metrics = {**card["metrics"], **MEASURED[name](card, run)}
     trained_on = with_generator(card["trained_on"], card["trained_on"]["store"])
-    return {**card, "name": name, **about, "trained_on": trained_on, "metrics": metrics}
+    return {**card, "name": name, **words(name), "trained_on": trained_on, "metrics": metrics}
 
 
 def on_official_test(card: Mapping[str, Any], run: str) -> dict[str, Any]:

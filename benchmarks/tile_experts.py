@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,9 +13,9 @@ from frozen_features import Key, Sources
 from rich.console import Console
 from rich.progress import track
 
-from fauxto.bundled import find
-from fauxto.models.general import HIGH, MEDIAN
-from fauxto.models.large import LargeNet, energies, statistics
+from fauxto.bundled import ASSETS, DEFAULT, find
+from fauxto.models.general import HIGH, MEDIAN, TraceNet
+from fauxto.models.large import LargeNet
 from fauxto.networks import load_network
 from fauxto.preprocess import PreprocessSpec, normalised
 from fauxto.tiles import TileRule
@@ -23,6 +24,8 @@ SIDE, MOST = 128, 64
 SPEC = PreprocessSpec(SIDE)
 SELDOM = (2 * MEDIAN, MEDIAN)  # see ``either``
 ENERGIES, STATISTICS, TRACES, KNOWN = "block energies", "statistics of the residual", "finest traces", "CIFAKE's generator"
+
+FORGED = "traces of forges alone"
 
 Head = tuple[np.ndarray, np.ndarray]  # weights and where the score is 0
 Moments = dict[Key, tuple[np.ndarray, np.ndarray]]  # of a source: mean and covariance
@@ -52,19 +55,20 @@ class Tiles:
         return np.split(scores, np.flatnonzero(np.diff(self.image)) + 1)
 
 
+View = Callable[[torch.Tensor], torch.Tensor]  # tiles (n, 3, side, side) in [-1, 1] -> (n,) or (n, numbers)
+Views = dict[str, View]
 Expert = Callable[[Pair, Tiles], np.ndarray]  # a score for each tile, learned without these sources
 
 
-def looked_at(images: Iterable[np.ndarray], sources: Sources, *, by_networks: bool = True) -> Tiles:
-    """Return what experts see of images' tiles.
+def looked_at(images: Iterable[np.ndarray], sources: Sources, views: Views) -> Tiles:
+    """Return what was seen of images' tiles.
 
     Args:
         images: uint8, shape (h, w, 3) each.
         sources: Of these.
-        by_networks: Whether the networks are asked too, which takes most of the time.
+        views: What looks at them, by name.
     """
-    rule, asked = TileRule(SIDE, MOST), networks() if by_networks else {}
-    views: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {ENERGIES: energies, STATISTICS: statistics, **asked}
+    rule = TileRule(SIDE, MOST)
     image, found = [], []
     for at, each in enumerate(track(images, total=len(sources.name), description="tiles", console=Console(stderr=True))):
         cut = rule.cut(each).reshape(-1, SIDE, SIDE, 3)
@@ -76,22 +80,26 @@ def looked_at(images: Iterable[np.ndarray], sources: Sources, *, by_networks: bo
     return Tiles(np.concatenate(image), seen, sources)
 
 
-def networks() -> dict[str, Callable[[torch.Tensor], torch.Tensor]]:
-    """Return the bundled networks that are asked at half the size: the finest traces, and what knows CIFAKE's generator."""
-    traces, known = LargeNet(traces_of()), load_network(find("cifake"))[0].eval()
+def of_traces(traces: TraceNet) -> View:
+    """Return what asks a network for the finest traces at half the size, as the shipped one does."""
+    return LargeNet(traces).of_traces
 
-    def of_known(tiles: torch.Tensor) -> torch.Tensor:
+
+def of_known() -> View:
+    """Return what asks the bundled ``cifake`` at half the size."""
+    known = load_network(ASSETS / DEFAULT)[0].eval()
+
+    def view(tiles: torch.Tensor) -> torch.Tensor:
         off_grid = torch.zeros(len(tiles), dtype=torch.bool)  # its grid is that of small images
         halves = torch.nn.functional.avg_pool2d(tiles, 2)
         return known._evidence(halves, off_grid).mean(dim=(1, 2))  # type: ignore[operator, no-any-return]
 
-    return {TRACES: traces.of_traces, KNOWN: of_known}
+    return view
 
 
-@cache
-def traces_of() -> torch.nn.Module:
-    """Return the network for the finest traces that the bundled ``general`` holds."""
-    return load_network(find("general"))[0].traces.eval()  # type: ignore[union-attr, operator, no-any-return]
+def traces_of(detector: str | Path) -> TraceNet:
+    """Return the network for the finest traces that a detector trained with the preset ``general`` holds."""
+    return load_network(find(detector))[0].traces.eval()  # type: ignore[union-attr, operator, no-any-return]
 
 
 def column(name: str) -> Expert:

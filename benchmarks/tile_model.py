@@ -23,6 +23,7 @@ from frozen_features import FEW, Key, Sources, auc_of, pairs_of, sources_of
 from PIL import Image
 from tile_experts import (
     ENERGIES,
+    FORGED,
     KNOWN,
     MOST,
     SELDOM,
@@ -33,19 +34,25 @@ from tile_experts import (
     Expert,
     Pair,
     Tiles,
+    Views,
     column,
     discriminant,
     either,
     level_of,
     levelled,
     looked_at,
+    of_known,
+    of_traces,
     together,
     traces_of,
-)  # fmt: skip
+)
 
+from fauxto import bundled
 from fauxto.calibration import operating_points, to_p_fake, unsure_band
 from fauxto.checkpoint import TILES_MODEL
 from fauxto.data.store import load_data
+from fauxto.export import export_onnx
+from fauxto.models.large import N_FREQUENCIES, N_NUMBERS, LargeNet, energies, statistics
 from fauxto.perturb import perturbed
 from fauxto.recalibration.platt import fit_platt
 from fauxto.runs import write_json
@@ -53,6 +60,7 @@ from fauxto.tiles import aggregate, choose_rule
 
 RULE = "mean"  # its scale does not hang on how many tiles an image has, as those of the highest tiles do; these all have 4
 RIDGES = {ENERGIES: 10.0, STATISTICS: 1.0}
+VIEWS: Views = {ENERGIES: energies, STATISTICS: statistics}
 ALPHA, THRESHOLD = 0.05, 0.5
 CHANGES: dict[str, tuple[float, str]] = {  # name -> how many times the size, and how it is saved then
     "jpeg-75": (1.0, "jpeg-75"), "three quarters": (0.75, ""), "half": (0.5, ""), "three quarters, jpeg-80": (0.75, "jpeg-80"),
@@ -71,7 +79,8 @@ NOTES = [
     "'all', 'fakes', 'photographs' are the shipped rows' heads on images that were changed: all of them, one class alone. The "
     "card's calibration and its range of unsure answers take images as they are and changed in all of these ways, alike.",
     f"'{TRACES}' come from the bundled general, which learned from CIFAKE, forges and 18 generators of 32x32 pixels, "
-    f"'{KNOWN}' from the bundled cifake; both are asked at half the size.",
+    f"'{FORGED}' from a detector that saw CIFAKE and a forge only, '{KNOWN}' from the bundled cifake; all are asked at half the "
+    "size.",
 ]
 
 Scores = dict[Pair, np.ndarray]  # of all images
@@ -82,12 +91,14 @@ def main() -> None:
     store = load_data(arguments.data)
     sources = sources_of(store, arguments.data)
     images = [store.image(at) for at in range(len(store))]
-    tiles = looked_at(images, sources)
+    views = VIEWS | {TRACES: of_traces(traces_of(bundled.ASSETS / bundled.GENERAL))}
+    more = {FORGED: of_traces(traces_of(arguments.forge_only))} if arguments.forge_only else {}
+    tiles = looked_at(images, sources, views | {KNOWN: of_known()} | more)
     outer = pairs_of(sources, n_left_out=1)
     alone, shipped = experts_of(tiles)
     by_mean = dict.fromkeys(outer, RULE)
     scores = scores_of(shipped, tiles, by_mean)
-    by_change = {name: scores_of(shipped, looked_at(map(change(name), images), sources), by_mean) for name in CHANGES}
+    by_change = {name: scores_of(shipped, looked_at(map(change(name), images), sources, views), by_mean) for name in CHANGES}
     rows = [measured(name, expert, tiles, outer) for name, expert in alone.items()]
     rows.append(row(SHIPPED, scores, sources))
     chosen = {pair: rule_for(pair, shipped, tiles) for pair in outer}
@@ -116,6 +127,7 @@ def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="hires_dev.tar")
     parser.add_argument("--forge", type=Path, help="folder that fauxto forge made of its photographs")
+    parser.add_argument("--forge-only", help="detector of the preset general that saw no foreign generator: its traces")
     parser.add_argument("--out", type=Path, required=True, help="folder for the model and its section of the card")
     return parser.parse_args()
 
@@ -157,13 +169,16 @@ def change(name: str) -> Callable[[np.ndarray], np.ndarray]:
 
 def without_large_fakes(forge: Path | None, tiles: Tiles, pairs: list[Pair]) -> list[dict[str, Any]]:
     """Return rows of what never saw a large image of a generator."""
-    experts = {KNOWN: column(KNOWN), f"{KNOWN}, or traces": either(column(KNOWN), column(TRACES), photographs=tiles)}
+    experts = {KNOWN: column(KNOWN)}
+    for name in (FORGED, TRACES):
+        if name in tiles.seen:
+            experts[f"{KNOWN}, or {name}"] = either(column(KNOWN), column(name), photographs=tiles)
     if forge is not None:
         taught = forged(forge)
         of_forge = [discriminant(name, taught, ridge=RIDGES[name], left_out=behind) for name in (ENERGIES, STATISTICS)]
         linear = together(*of_forge, photographs=tiles)
         experts |= dict(zip((f"{ENERGIES} of reconstructions", f"{STATISTICS} of reconstructions"), of_forge, strict=True))
-        experts["both, or traces"] = either(linear, column(TRACES), photographs=tiles)
+        experts[f"both, or {TRACES}"] = either(linear, column(TRACES), photographs=tiles)
     return [measured(f"{WITHOUT}: {name}", expert, tiles, pairs) for name, expert in experts.items()]
 
 
@@ -174,7 +189,7 @@ def forged(folder: Path) -> Tiles:
     names = np.array([line["group"].split("/")[1] for line in rows])
     sources = Sources(names, np.array([line["label"] == "fake" for line in rows]))
     images = (np.asarray(Image.open(folder / line["path"]).convert("RGB")) for line in rows)
-    return looked_at(images, sources, by_networks=False)
+    return looked_at(images, sources, VIEWS)
 
 
 def behind(pair: Pair) -> Pair:
@@ -257,9 +272,6 @@ def worst_of(groups: list[tuple[Any, bool]], wrong: np.ndarray) -> str:
 
 def export(tiles: Tiles, section: dict[str, Any], folder: Path) -> None:
     """Write the network, which learned from all sources, and its section of the card."""
-    from fauxto.export import export_onnx
-    from fauxto.models.large import N_FREQUENCIES, N_NUMBERS, LargeNet
-
     nothing: Pair = frozenset()
     linear = experts_of(tiles)[0][LINEAR]
     every = np.vstack([np.zeros(N_NUMBERS), np.eye(N_NUMBERS)])  # a linear answer is known by what it says of these
@@ -267,7 +279,11 @@ def export(tiles: Tiles, section: dict[str, Any], folder: Path) -> None:
     bias, *said = levelled(linear, nothing, Tiles(np.arange(len(every)), seen, tiles.sources), tiles)
     level = level_of(tiles.seen[TRACES][:, 0], nothing, tiles, like=SELDOM)
     folder.mkdir(parents=True, exist_ok=True)
-    export_onnx(LargeNet.of(traces_of(), np.array(said) - bias, float(bias), level), SPEC, folder / TILES_MODEL)
+    export_onnx(
+        LargeNet.of(traces_of(bundled.ASSETS / bundled.GENERAL), np.array(said) - bias, float(bias), level),
+        SPEC,
+        folder / TILES_MODEL,
+    )
     write_json(folder / "tiles.json", section)
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import doctest
 import json
+import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from fauxto.checkpoint import CARD, MODEL, trainings, write_card
+from fauxto.checkpoint import CARD, MODEL, TILES_MODEL, trainings, write_card
 from fauxto.config import preset, to_dict
 from fauxto.data.joined import joined
 from fauxto.data.store import Store
@@ -43,6 +45,22 @@ def test_a_shipped_card_names_generator_purpose_and_numbers(tmp_path: Path, monk
     assert card["trained_on"] == {"store": "s", "generators": []}
     with pytest.raises(SystemExit, match="not measured with"):
         ship.shipped_card({**card, "sha256": {MODEL: "other"}}, "best-1", name="cifake")
+
+
+def test_without_a_run_what_is_bundled_gets_new_words_and_tiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = Detector.load("general")
+    shutil.copytree(before.folder, tmp_path / "general")
+    write_card(tmp_path / "general", {**before.card, "not_for": ["nothing"]})
+    (tmp_path / "tiles").mkdir()
+    (tmp_path / "tiles" / TILES_MODEL).write_bytes((before.folder / MODEL).read_bytes())
+    (tmp_path / "tiles" / "tiles.json").write_text(json.dumps({**before.card["tiles"], "most": 7}))
+    monkeypatch.setattr(ship, "ASSETS", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["ship.py", "--name", "general", "--tiles", str(tmp_path / "tiles")])
+    ship.main()
+    card = Detector.load(tmp_path / "general").card
+    assert card["not_for"] == list(ship.NOT_FOR["general"])
+    assert (card["tiles"]["most"], card["metrics"]) == (7, before.card["metrics"])
+    assert card["sha256"] == {**before.card["sha256"], TILES_MODEL: before.card["sha256"][MODEL]}
 
 
 def test_generators_that_a_card_names_stay() -> None:
