@@ -105,3 +105,12 @@ def test_the_exported_model_answers_tiles(tmp_path: Path) -> None:
     (logits,) = session.run(["logit"], {"images": normalised(images(), SPEC)})
     with torch.no_grad():
         np.testing.assert_allclose(logits, one(tensor(images())).numpy(), atol=1e-3)
+
+
+def test_far_from_0_the_exported_model_is_finite_too(tmp_path: Path) -> None:
+    far = LargeNet.of(TraceNet().eval(), 1e4 * WEIGHTS, -1e5, (1.0, -2e5))
+    export_onnx(far, SPEC, tmp_path / "tiles.onnx")
+    session = onnxruntime.InferenceSession(str(tmp_path / "tiles.onnx"), providers=["CPUExecutionProvider"])
+    (logits,) = session.run(["logit"], {"images": normalised(images(), SPEC)})
+    assert np.isfinite(logits).all()
+    assert np.abs(logits).max() > 1000

@@ -70,8 +70,9 @@ class LargeNet(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return logits (n,) for images (n, 3, h, w) in [-1, 1], of at least 32 pixels a side."""
         times, added = self.get_buffer("level")
-        of_numbers = self.linear(numbers(images)).squeeze(1)
-        found: torch.Tensor = torch.logaddexp(of_numbers, times * self.of_traces(images) + added)
+        one, other = self.linear(numbers(images)).squeeze(1), times * self.of_traces(images) + added
+        # logaddexp, which ONNX would do by exponentials that overflow
+        found: torch.Tensor = torch.maximum(one, other) + nn.functional.softplus(-(one - other).abs())
         return found
 
     def of_traces(self, images: torch.Tensor) -> torch.Tensor:
