@@ -65,14 +65,14 @@ NOT_FOR = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--run", type=Path, action="append", help="without one, what is bundled stays, with other words and tiles"
-    )
+    parser.add_argument("--run", type=Path, action="append", help="without one, the bundled card gets new texts")
     parser.add_argument("--name", required=True, choices=INTENDED)
     parser.add_argument("--tiles", type=Path, help="folder of benchmarks/tile_model.py: what answers large images")
     parser.add_argument("--data", type=Path, help="main data of a training with guests")
     parser.add_argument("--guest", action="append", default=[], metavar="NAME=PATH", help="a guest, in the order of the training")
     arguments = parser.parse_args()
+    if not arguments.run and (arguments.data or arguments.guest):
+        parser.error("--data and --guest belong to a --run: give one")
     folder = ASSETS / arguments.name
     card = from_run(arguments, folder) if arguments.run else read_card(folder) | words(arguments.name)
     write_card(folder, with_tiles(card, arguments.tiles, folder) if arguments.tiles else card)
@@ -82,6 +82,7 @@ def main() -> None:
 def from_run(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Copy the best run's networks into a detector's folder, and return its card."""
     run = min(arguments.run, key=best_validation_loss)
+    print(f"taken: {run}")
     detector = Detector.load(run)
     folder.mkdir(parents=True, exist_ok=True)
     for name in (MODEL, WEIGHTS):

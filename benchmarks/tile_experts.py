@@ -23,9 +23,7 @@ from fauxto.tiles import TileRule
 SIDE, MOST = 128, 64
 SPEC = PreprocessSpec(SIDE)
 SELDOM = (2 * MEDIAN, MEDIAN)  # see ``either``
-ENERGIES, STATISTICS, TRACES, KNOWN = "block energies", "statistics of the residual", "finest traces", "CIFAKE's generator"
-
-FORGED = "traces of forges alone"
+ENERGIES, RESIDUAL, TRACES, KNOWN = "block energies", "statistics of the residual", "finest traces", "CIFAKE's generator"
 
 Head = tuple[np.ndarray, np.ndarray]  # weights and where the score is 0
 Moments = dict[Key, tuple[np.ndarray, np.ndarray]]  # of a source: mean and covariance
@@ -113,10 +111,15 @@ def discriminant(name: str, taught: Tiles, *, ridge: float, left_out: Callable[[
     Args:
         name: What was seen.
         taught: What teaches.
-        ridge: Added to the covariance's diagonal, times its mean variance.
-        left_out: Which of the tiles' sources a pair leaves out.
+        ridge: Added to each number's variance, as a multiple of it.
+        left_out: Which of the teaching tiles' sources a pair leaves out.
     """
-    head = head_of(name, taught, ridge, left_out)
+    moments = moments_of({key: taught.seen[name][taught.of(key)] for key in taught.sources.keys()})  # noqa: SIM118 - a method of ours
+
+    @cache
+    def head(pair: Pair) -> Head:
+        real, fake = (taught.sources.weights(left_out(pair), is_fake=is_fake) for is_fake in (False, True))
+        return fisher(moments, real, fake, ridge=ridge)
 
     def scores(pair: Pair, tiles: Tiles) -> np.ndarray:
         weights, zero = head(pair)
@@ -125,33 +128,22 @@ def discriminant(name: str, taught: Tiles, *, ridge: float, left_out: Callable[[
     return scores
 
 
-def head_of(
-    name: str, taught: Tiles, ridge: float, left_out: Callable[[Pair], Pair] = lambda pair: pair
-) -> Callable[[Pair], Head]:
-    """Return what gives the head of each pair, computed once."""
-    keys = taught.sources.keys()
-    moments, scale = moments_of({key: taught.seen[name][taught.of(key)] for key in keys})
-
-    @cache
-    def head(pair: Pair) -> Head:
-        real, fake = (taught.sources.weights(left_out(pair), is_fake=is_fake) for is_fake in (False, True))
-        return fisher(moments, scale, real, fake, ridge=ridge)
-
-    return head
+def moments_of(values: dict[Key, np.ndarray]) -> Moments:
+    """Return each source's mean and covariance."""
+    return {key: (own.mean(axis=0), np.cov(own.T, bias=True)) for key, own in values.items()}
 
 
-def moments_of(values: dict[Key, np.ndarray]) -> tuple[Moments, np.ndarray]:
-    """Return each source's mean and covariance, and the spread of all: numbers count alike before the ridge."""
-    scale = np.concatenate(list(values.values())).std(axis=0) + 1e-3
-    return {key: (own.mean(axis=0) / scale, np.cov((own / scale).T, bias=True)) for key, own in values.items()}, scale
+def fisher(moments: Moments, real: dict[Key, float], fake: dict[Key, float], *, ridge: float) -> Head:
+    """Return Fisher's discriminant (1936) with a spread of 1 within sources; each source of a class has its share.
 
-
-def fisher(moments: Moments, scale: np.ndarray, real: dict[Key, float], fake: dict[Key, float], *, ridge: float) -> Head:
-    """Return Fisher's discriminant (1936) with a spread of 1 within sources; each source of a class has its share."""
+    Numbers count alike before the ridge: each is divided by its spread within these sources.
+    """
     means = [sum((share * moments[key][0] for key, share in one.items()), np.zeros(1)) for one in (real, fake)]
     within = sum((share / 2 * moments[key][1] for one in (real, fake) for key, share in one.items()), np.zeros(1))
-    direction = np.linalg.solve(within + ridge * np.trace(within) / len(within) * np.eye(len(within)), means[1] - means[0])
-    return direction / scale / np.sqrt(direction @ within @ direction), scale * (means[0] + means[1]) / 2
+    scale = np.sqrt(np.diag(within)) + 1e-3
+    scaled = within / np.outer(scale, scale)
+    direction = np.linalg.solve(scaled + ridge * np.eye(len(scaled)), (means[1] - means[0]) / scale)
+    return direction / scale / np.sqrt(direction @ scaled @ direction), (means[0] + means[1]) / 2
 
 
 def together(*experts: Expert, photographs: Tiles) -> Expert:
@@ -165,10 +157,10 @@ def together(*experts: Expert, photographs: Tiles) -> Expert:
 
 
 def either(often: Expert, seldom: Expert, *, photographs: Tiles) -> Expert:
-    """Return the odds of two experts, added up; the second is heard where it is far from what it says of photographs.
+    """Return log(exp(first) + exp(second)); the second counts only where it is surer of a fake than of 95 % of photographs.
 
     Its 95 % quantile among photographs lies at the first one's median, twice as far from its own median as the first one's:
-    else it would hide by how much an image is a photograph to the first.
+    else it would hide how much an image looks like a photograph to the first.
 
     Args:
         often: Expert.
@@ -199,6 +191,8 @@ def level_of(scores: np.ndarray, pair: Pair, tiles: Tiles, *, like: tuple[float,
     Sources of photographs weigh the same.
     """
     kept = [tiles.of(key) for key in tiles.sources.measured(is_fake=False) if key not in pair]
+    if not kept:
+        raise SystemExit("expected a source of photographs besides those that are left out: give data with more sources")
     weights = np.concatenate([np.full(len(each), 1 / len(each) / len(kept)) for each in kept])
     values = scores[np.concatenate(kept)]
     order = np.argsort(values)

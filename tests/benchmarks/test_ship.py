@@ -63,6 +63,13 @@ def test_without_a_run_what_is_bundled_gets_new_words_and_tiles(tmp_path: Path, 
     assert card["sha256"] == {**before.card["sha256"], TILES_MODEL: before.card["sha256"][MODEL]}
 
 
+def test_data_of_a_run_without_a_run_are_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["ship.py", "--name", "general", "--data", "cifake.tar.xz"])
+    with pytest.raises(SystemExit):
+        ship.main()
+    assert "belong to a --run" in capsys.readouterr().err
+
+
 def test_generators_that_a_card_names_stay() -> None:
     about = {"store": "s", "generators": ["dcgan"], "begun_from": {"name": "x", "trained_on": {"store": "s"}}}
     named = ship.with_generator(about, "s")

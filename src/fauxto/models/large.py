@@ -17,9 +17,10 @@ except ImportError as error:
     raise missing_extra("train", error.name or "torch") from error
 
 _LUMINANCE = (0.299, 0.587, 0.114)
-_NEIGHBOURS = ((0, 1), (1, 0), (1, 1), (0, 2), (2, 0))  # rows and columns between two pixels
+_NEIGHBOURS = ((0, 1), (1, 0), (1, 1), (0, 2), (2, 0))  # how many rows and columns two pixels lie apart
 _PLACE = 4  # pixels a side of what the residual's energy is local to
 _FAINT = 0.1  # in squared levels of 255, as in ``audit.features``: added to energies before the logarithm
+_TINY = 0.01  # keeps what is divided by the spread of a flat image at 0
 STATISTICS = (
     "red and green", "green and blue", "red and blue", *(f"{down} down {across} across" for down, across in _NEIGHBOURS),
     "tails", "unevenness", "energy and brightness", "strong places", "strength",
@@ -36,18 +37,18 @@ class LargeNet(nn.Module):
     It is a weak sign (docs/generalisation.md).
 
     Args:
-        traces: Stays as it is; None begins with random weights, which is of use only to read others into.
+        traces: Is copied, and learns no more.
 
     Example:
-        >>> LargeNet().eval()(torch.zeros(2, 3, 128, 128)).shape
+        >>> LargeNet(TraceNet()).eval()(torch.zeros(2, 3, 128, 128)).shape
         torch.Size([2])
     """
 
     any_size = False  # a tile has the size that it has
 
-    def __init__(self, traces: TraceNet | None = None) -> None:
+    def __init__(self, traces: TraceNet) -> None:
         super().__init__()
-        self.traces = frozen(copy.deepcopy(traces) if traces is not None else TraceNet())
+        self.traces = frozen(copy.deepcopy(traces))
         self.linear = nn.Linear(N_NUMBERS, 1)
         self.register_buffer("level", torch.tensor((1.0, 0.0)))  # of the traces: what they are multiplied by, and what is added
 
@@ -62,8 +63,8 @@ class LargeNet(nn.Module):
             level: What the traces' logit is multiplied by, and what is added then.
         """
         network = LargeNet(traces)
-        numbers = {"linear.weight": weights[None], "linear.bias": np.array([bias]), "level": np.array(level)}
-        tensors = {name: torch.from_numpy(np.asarray(value, np.float32)) for name, value in numbers.items()}
+        values = {"linear.weight": weights[None], "linear.bias": np.array([bias]), "level": np.array(level)}
+        tensors = {name: torch.from_numpy(np.asarray(value, np.float32)) for name, value in values.items()}
         network.load_state_dict(network.state_dict() | tensors)
         return network.eval()
 
@@ -120,7 +121,7 @@ def _statistics(images: torch.Tensor) -> torch.Tensor:
     energy = luma.square().mean(dim=(1, 2))
     found = [_correlation(one, other) for one, other in ((red, green), (green, blue), (red, blue))]
     found += [_correlation(*_apart(luma, *neighbour)) for neighbour in _NEIGHBOURS]
-    found.append(torch.log(luma.pow(4).mean(dim=(1, 2)) / (energy.square() + _FAINT**2) + 1))
+    found.append(torch.log(luma.pow(4).mean(dim=(1, 2)) / (energy.square() + _TINY) + 1))
     local, bright = (nn.functional.avg_pool2d(each, _PLACE) for each in (luma.square(), brightness))
     local = torch.log(local + _FAINT)
     beyond = local - local.mean(dim=(1, 2), keepdim=True)
@@ -143,4 +144,4 @@ def _correlation(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
     """Return each pair's correlation, shape (n,); 0 where one of them is flat."""
     one, other = (each - each.mean(dim=(1, 2), keepdim=True) for each in (one, other))
     spreads = one.square().mean(dim=(1, 2)) * other.square().mean(dim=(1, 2))
-    return (one * other).mean(dim=(1, 2)) / (spreads.sqrt() + _FAINT**2)
+    return (one * other).mean(dim=(1, 2)) / (spreads.sqrt() + _TINY)
