@@ -64,8 +64,15 @@ def parsed() -> argparse.Namespace:
 def behind(forged: Store, sources: Sources) -> Sources:
     """Return of which source's photographs the images of a forge are, or were made."""
     names = [name for name, is_fake in sources.keys() if not is_fake]  # noqa: SIM118 - a method of ours
-    found = [next(name for name in names if f"/{name}/" in f"/{group}") for group in forged.group.tolist()]
-    return Sources(np.array(found), forged.is_fake)
+    found = [[name for name in names if f"/{name}/" in f"/{group}"] for group in forged.group.tolist()]
+    if any(len(of_group) != 1 for of_group in found):
+        raise SystemExit("expected a forge of the photographs of --data: its groups do not name their sources")
+    return Sources(np.array([name for (name,) in found]), forged.is_fake)
+
+
+def reconstructed(pair: Pair) -> Pair:
+    """Return a pair's photographs and what was made of them, as a forge's sources."""
+    return frozenset((name, made) for name, is_fake in pair if not is_fake for made in (False, True))
 
 
 def scores_of(
@@ -79,7 +86,7 @@ def scores_of(
         forged: Whose photographs those are.
         pairs: A source of fakes and one of photographs each.
     """
-    without = {pair: frozenset((name, made) for name, is_fake in pair if not is_fake for made in (False, True)) for pair in pairs}
+    without = {pair: reconstructed(pair) for pair in pairs}
     left_outs = list(dict.fromkeys(without.values()))
     name = "embedding"
     plain = {left: frozen_features.plain_scores(learned[name], forged, left, features[name]) for left in left_outs}

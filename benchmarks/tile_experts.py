@@ -97,7 +97,10 @@ def of_known() -> View:
 
 def traces_of(detector: str | Path) -> TraceNet:
     """Return the network for the finest traces that a detector trained with the preset ``general`` holds."""
-    return load_network(find(detector))[0].traces.eval()  # type: ignore[union-attr, operator, no-any-return]
+    traces = getattr(load_network(find(detector))[0], "traces", None)
+    if not isinstance(traces, TraceNet):
+        raise SystemExit(f"expected a detector of the preset general, which looks for the finest traces, got {detector}")
+    return traces.eval()
 
 
 def column(name: str) -> Expert:

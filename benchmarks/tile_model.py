@@ -11,7 +11,6 @@ made of the photographs, ``--traces`` a detector that saw CIFAKE and a forge onl
 from __future__ import annotations
 
 import argparse
-import csv
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 import record
 from frozen_features import Sources, auc_of, pairs_of, sources_of
+from frozen_reconstructions import behind, reconstructed
 from PIL import Image
 from tile_card import RULE, Scores, section_of, some_of
 from tile_experts import (
@@ -87,18 +87,20 @@ def main() -> None:
     images = [store.image(at) for at in range(len(store))]
     views = VIEWS | {TRACES: of_traces(traces_of(bundled.ASSETS / bundled.GENERAL))}
     more = {TAUGHT: of_traces(traces_of(arguments.traces))} if arguments.traces else {}
+    forge = load_data(arguments.forge) if arguments.forge else None
+    taught = looked_at(map(forge.image, range(len(forge))), behind(forge, sources), VIEWS) if forge else None
     tiles = looked_at(images, sources, views | {KNOWN: of_known()} | more)
     changed = {name: looked_at(map(change(name), images), sources, views) for name in CHANGES}
     pairs, answers = pairs_of(sources, n_left_out=1), answers_of(tiles)
     rows = [measured(name, answer, tiles, pairs) for name, answer in answers.items()]
     rows += chosen_rows(answers, tiles, pairs)
-    others = without_large_fakes(arguments.forge, tiles, pairs)
-    by_change = scores_by_change(answers[SHIPPED], tiles, changed, pairs)
+    others = without_large_fakes(taught, tiles, pairs)
+    by_change = {name: scores_by_change(answers[name], tiles, changed, pairs) for name in (ENERGIES, SHIPPED)}
     means = {row["model"]: row["mean_auc"] for row in rows}
     aucs = {"roc_auc_of_left_out_sources": means[SHIPPED], "roc_auc_of_an_answer_chosen_without_them": means[CHOSEN]}
-    section = section_of(by_change, sources, aucs)
-    for name in (ENERGIES, SHIPPED):
-        rows += change_rows(name, scores_by_change(answers[name], tiles, changed, pairs), sources)
+    section = section_of(by_change[SHIPPED], sources, aucs)
+    for name, found in by_change.items():
+        rows += change_rows(name, found, sources)
     bars = {f"with the other sources: {SHIPPED}": record.against_bar(means[SHIPPED], *OTHERS)}
     bars |= {row["model"]: record.against_bar(row["mean_auc"], *ALONE) for row in others}
     record.write_table("tile_model", rows + others)
@@ -184,37 +186,18 @@ def change(name: str) -> Callable[[np.ndarray], np.ndarray]:
     return of
 
 
-def without_large_fakes(forge: Path | None, tiles: Tiles, pairs: list[Pair]) -> list[dict[str, Any]]:
-    """Return rows of what learned from no fake of these data."""
+def without_large_fakes(taught: Tiles | None, tiles: Tiles, pairs: list[Pair]) -> list[dict[str, Any]]:
+    """Return rows of what learned from no fake of these data; ``taught`` is what is seen of a forge's images."""
     experts = {f"CIFAKE alone: {KNOWN}": column(KNOWN)}
     for whose, name in (("CIFAKE and the forge alone", TAUGHT), ("no large fake", TRACES)):
         if name in tiles.seen:
             experts[f"{whose}: {KNOWN}, or traces"] = either(column(KNOWN), column(name), photographs=tiles)
-    if forge is not None:
-        taught = forged(forge, tiles.sources)
+    if taught is not None:
         of_forge = [discriminant(name, taught, ridge=RIDGES[name], left_out=reconstructed) for name in (ENERGIES, RESIDUAL)]
         experts |= {f"forge alone: {name} of reconstructions": each for name, each in zip(VIEWS, of_forge, strict=True)}
         linear = together(*of_forge, photographs=tiles)
         experts[f"no large fake: both of reconstructions, or {TRACES}"] = either(linear, column(TRACES), photographs=tiles)
     return [measured(name, expert, tiles, pairs) for name, expert in experts.items()]
-
-
-def forged(folder: Path, sources: Sources) -> Tiles:
-    """Return what is seen of a forge's images; their source is that of the photograph behind them."""
-    with (folder / "manifest.csv").open(encoding="utf-8") as stream:
-        lines = list(csv.DictReader(stream))
-    names = [name for name, is_fake in sources.keys() if not is_fake]  # noqa: SIM118 - a method of ours
-    whose = [[name for name in names if f"/{name}/" in f"/{line['group']}"] for line in lines]
-    if any(len(found) != 1 for found in whose):
-        raise SystemExit(f"expected a forge of the photographs of --data in {folder}: its groups do not name their sources")
-    of_forge = Sources(np.array([found[0] for found in whose]), np.array([line["label"] == "fake" for line in lines]))
-    images = (np.asarray(Image.open(folder / line["path"]).convert("RGB")) for line in lines)
-    return looked_at(images, of_forge, VIEWS)
-
-
-def reconstructed(pair: Pair) -> Pair:
-    """Return a pair's photographs and what was made of them, as a forge's sources."""
-    return frozenset((name, kind) for name, is_fake in pair if not is_fake for kind in (True, False))
 
 
 def rule_for(pair: Pair, expert: Expert, tiles: Tiles) -> str:

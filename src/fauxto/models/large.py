@@ -130,7 +130,7 @@ def _statistics(images: torch.Tensor) -> torch.Tensor:
 
 
 def _residual(levels: torch.Tensor) -> torch.Tensor:
-    """Return second differences both ways, as ``TraceNet``'s filter takes them, without the border: (n, 3, h - 2, w - 2)."""
+    """Return second differences both ways, those of ``TraceNet`` with the other sign and no border: (n, 3, h - 2, w - 2)."""
     down = levels[:, :, 1:-1] - (levels[:, :, :-2] + levels[:, :, 2:]) / 2
     return down[:, :, :, 1:-1] - (down[:, :, :, :-2] + down[:, :, :, 2:]) / 2
 
